@@ -1,0 +1,55 @@
+# Drover. `make help` lists the targets; `make demo` and `make test` do all their own set-up on Debian or Ubuntu with Go and make.
+SHELL       := /bin/bash
+GO          ?= go
+BIN         := bin
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+export GOFLAGS := -buildvcs=false
+
+.DEFAULT_GOAL := build
+.PHONY: help build deps deps-test demo test check test-unit fuzz drills bench fmt clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/drover, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/drover ./cmd/drover
+
+$(BIN)/hello: $(wildcard examples/hello/*.go)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./examples/hello
+
+deps-test:
+	@WITH_TESTS=1 bash dist/deps.sh
+
+deps: ## install the Debian packages that the demo and the tests need and that are missing
+	@bash dist/deps.sh
+
+demo: deps build $(BIN)/hello ## start a herd, run a job, kill an agent, then a machine, show it heal (KEEP=1, DRIVER=exec)
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/demo ./e2e/demo
+	@KEEP="$(KEEP)" DRIVER="$(DRIVER)" $(BIN)/demo --drover $(BIN)/drover --hello $(BIN)/hello
+
+test: deps-test build $(BIN)/hello ## the whole test suite; names what ran and what was skipped
+	@DROVER_BIN=$(CURDIR)/$(BIN)/drover HELLO_BIN=$(CURDIR)/$(BIN)/hello bash dist/test.sh
+
+test-unit: ## everything but e2e
+	$(GO) test -race $$($(GO) list ./... | grep -v /e2e)
+
+check: ## format, vet, lint limits, import star, documented names, tidy
+	@bash dist/check.sh
+
+fuzz: ## run every fuzz target for FUZZTIME (default 10s) each
+	@bash dist/fuzz.sh
+
+drills: deps build $(BIN)/hello ## kill and cut things at least ten times each and count what was lost
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/drills ./e2e/drills
+	@$(BIN)/drills --drover $(BIN)/drover --hello $(BIN)/hello $(DRILL)
+
+bench: deps build $(BIN)/hello ## print one BENCH line per figure with its bound
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench ./e2e/bench
+	@$(BIN)/bench --drover $(BIN)/drover --hello $(BIN)/hello $(BENCH)
+
+fmt: ## format the Go code
+	gofmt -w $$(git ls-files '*.go')
+
+clean: ## remove what was built
+	rm -rf $(BIN)
