@@ -1,0 +1,273 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/runtime"
+)
+
+// Options are what an agent gets from its program rather than from its configuration.
+type Options struct {
+	Version string
+	Logger  hclog.Logger
+	Network Network        // nil means the machine's own
+	Exit    func(code int) // ends the process when going on would do harm; nil means os.Exit
+	// Drivers replaces the machine's drivers, for simulations. nil means containerd and exec, as the machine has them.
+	Drivers map[string]runtime.Driver
+	// BootID replaces the kernel's boot ID, for simulations.
+	BootID string
+}
+
+// Agent is one node.
+type Agent struct {
+	cfg     Config
+	opts    Options
+	log     hclog.Logger
+	network Network
+	dir     *DataDir
+	metrics *metrics
+	addrs   addrs
+
+	mu sync.Mutex
+	id Identity // ClusterID, Index and Generation change: guarded by mu; the rest is fixed when Open returns
+
+	peer    *peerPort
+	http    net.Listener
+	members *members
+	peers   *peers
+	prober  *prober
+	api     *api.Server
+	server  *server // nil without the server role
+	client  *client // nil without the client role
+	drivers map[string]runtime.Driver
+
+	remembered time.Time // when the newest index was last written to the disk
+	closers    []func() error
+}
+
+// addrs are the addresses that this agent tells others.
+type addrs struct {
+	peer, http, gossip string
+	hostIP             string // where the ports of its tasks are
+}
+
+// Open opens the data directory, listens on every port and wires the organs. Nothing is decided, started or stopped yet: see
+// Run. On an error everything is closed again.
+func Open(ctx context.Context, cfg Config, opts Options) (*Agent, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if opts.Logger == nil {
+		opts.Logger = hclog.NewNullLogger()
+	}
+	if opts.Exit == nil {
+		opts.Exit = os.Exit
+	}
+	if opts.Network == nil {
+		opts.Network = hostNetwork{}
+	}
+	a := &Agent{cfg: cfg, opts: opts, log: opts.Logger, network: opts.Network, metrics: newMetrics()}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *Agent) open(ctx context.Context) error {
+	raiseFileLimit(a.log)
+	if err := a.openIdentity(); err != nil {
+		return err
+	}
+	if err := a.listen(ctx); err != nil {
+		return err
+	}
+	peers, err := newPeers(a.network, a.id.NodeID, a.serverAddrs)
+	if err != nil {
+		return err
+	}
+	a.peers = peers
+	if err := a.openGossip(); err != nil {
+		return err
+	}
+	a.prober = &prober{dial: a.network.Dial, gossip: a.members.ping, ping: func(ctx context.Context, addr string) (*api.PingResponse, error) {
+		return a.peers.to(addr).Ping(ctx)
+	}}
+	if a.cfg.Server.Enabled {
+		if a.server, err = openServer(a); err != nil {
+			return err
+		}
+		a.closers = append(a.closers, a.server.close)
+		a.metrics.watchServer(a.server)
+	}
+	if a.cfg.Client.Enabled {
+		if a.client, err = openClient(ctx, a); err != nil {
+			return err
+		}
+	}
+	a.api, err = api.NewServer(a.backend())
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// openIdentity opens the data directory and learns who this agent is.
+func (a *Agent) openIdentity() error {
+	dir, err := OpenDataDir(a.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	a.dir = dir
+	a.closers = append(a.closers, dir.Close)
+	a.id = dir.Identity()
+	if a.opts.BootID != "" {
+		a.id.BootID = a.opts.BootID
+	}
+	return nil
+}
+
+// listen opens the user's and the peers' listeners.
+func (a *Agent) listen(ctx context.Context) error {
+	peer, err := openPeerPort(ctx, a.network, a.cfg.BindAddrs().RPC, a.log.Named("peer"))
+	if err != nil {
+		return err
+	}
+	a.peer = peer
+	a.closers = append(a.closers, peer.Close)
+	http, err := a.network.Listen(ctx, a.cfg.BindAddrs().HTTP)
+	if err != nil {
+		return err
+	}
+	a.http = http
+	a.closers = append(a.closers, func() error { return ignoreClosed(http.Close()) })
+	adv, err := a.cfg.AdvertiseAddrs()
+	if err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(adv.RPC)
+	if err != nil {
+		return fmt.Errorf("advertise address %q: %w", adv.RPC, err)
+	}
+	a.addrs = addrs{peer: adv.RPC, http: adv.HTTP, gossip: adv.Serf, hostIP: host}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Run works until ctx ends, or until something happens that this agent must not survive. Tasks run on.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.api.ServePeer(ctx, a.peer.httpListener()) })
+	g.Go(func() error { return a.api.ServeUser(ctx, a.http) })
+	g.Go(func() error { return a.members.run(ctx) })
+	if a.server != nil {
+		g.Go(func() error { return a.server.run(ctx) })
+	}
+	if a.client != nil {
+		g.Go(func() error { return a.client.run(ctx) })
+	}
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Close releases everything. Tasks run on; servers hand over leadership.
+func (a *Agent) Close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+// NodeID is this agent's ID.
+func (a *Agent) NodeID() string { return a.id.NodeID }
+
+// Addrs are the addresses that users, peers and gossip reach this agent at.
+func (a *Agent) Addrs() (http, peer, gossip string) {
+	return a.addrs.http, a.addrs.peer, a.addrs.gossip
+}
+
+// clusterID is the cluster that this agent belongs to; "" before it joined one.
+func (a *Agent) clusterID() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.id.ClusterID
+}
+
+// joinCluster remembers the cluster for ever. An agent that belongs to another one must not go on.
+func (a *Agent) joinCluster(id string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch a.id.ClusterID {
+	case id:
+		return nil
+	case "":
+		a.id.ClusterID = id
+		if err := a.dir.Remember(func(i *Identity) { i.ClusterID = id }); err != nil {
+			return err
+		}
+		return a.members.setCluster(id)
+	}
+	return fmt.Errorf("data directory %s belongs to cluster %s, not to %s: give this agent another data directory, or point retry_join at its own cluster",
+		a.cfg.DataDir, a.id.ClusterID, id)
+}
+
+// rememberEvery is how often the newest index is written to disk: it only guards against a server that is behind by more than
+// that when the agent is started again, and its first word then is the leader's.
+const rememberEvery = 10 * time.Second
+
+// remember notes the newest state that this node obeyed.
+func (a *Agent) remember(index, generation uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.id.Generation == generation && (a.id.Index == index || time.Since(a.remembered) < rememberEvery) {
+		a.id.Index = max(a.id.Index, index)
+		return nil
+	}
+	a.id.Index, a.id.Generation, a.remembered = index, generation, time.Now()
+	return a.dir.Remember(func(i *Identity) { i.Index, i.Generation = index, generation })
+}
+
+// serverAddrs are the peer addresses of the servers, the best to ask first: this agent's own, the leader's, the others'.
+func (a *Agent) serverAddrs() []string {
+	var out []string
+	seen := map[string]bool{"": true}
+	add := func(addr string) {
+		if !seen[addr] {
+			seen[addr] = true
+			out = append(out, addr)
+		}
+	}
+	if a.server != nil {
+		add(a.addrs.peer)
+	}
+	if a.client != nil {
+		add(a.client.leaderSeen().addr)
+	}
+	for _, m := range a.members.aliveServers() {
+		add(m.Tags.PeerAddr)
+	}
+	for _, addr := range a.cfg.Client.Servers {
+		add(addr)
+	}
+	return out
+}

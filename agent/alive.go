@@ -1,0 +1,223 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/sched"
+	"github.com/drover-io/drover/state"
+)
+
+const (
+	// watchEvery is how often the leader looks at the leases.
+	watchEvery = 250 * time.Millisecond
+	// agreeing is how many probe rounds in a row must say the same before it is evidence.
+	agreeing = 2
+)
+
+// watchkeeper observes, while its server leads, which nodes are alive: leases first, probes for those that are overdue, every
+// voter's own probe for those that are silent. It decides nothing: sched.NodeLoss does, of its observations.
+type watchkeeper struct {
+	t *term
+
+	mu     sync.Mutex
+	seen   map[string]sighting
+	guard  sched.Guard
+	wakers chan struct{} // closed and replaced when an observation changed
+	look   chan struct{} // somebody has reason to think that a node died
+}
+
+// sighting is the evidence about one node.
+type sighting struct {
+	evidence  sched.Evidence
+	since     int64 // cluster time of the first agreeing evidence
+	boot      uint64
+	candidate sched.Evidence // what the latest rounds said, not agreed yet
+	rounds    int
+}
+
+func newWatchkeeper(t *term) *watchkeeper {
+	return &watchkeeper{t: t, seen: map[string]sighting{}, wakers: make(chan struct{}), look: make(chan struct{}, 1)}
+}
+
+// changed returns a channel that is closed when an observation changes.
+func (w *watchkeeper) changed() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wakers
+}
+
+// observations is everything known of every node, for the decider.
+func (w *watchkeeper) observations() []sched.Observation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]sched.Observation, 0, len(w.seen))
+	for n := range w.t.s.store.Snapshot().Nodes() {
+		if s, ok := w.seen[n.ID]; ok && s.evidence != sched.EvidenceNone {
+			out = append(out, sched.Observation{NodeID: n.ID, Evidence: s.evidence, Since: s.since, Boot: s.boot})
+		}
+	}
+	return out
+}
+
+func (w *watchkeeper) publish(g sched.Guard) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.guard = g
+}
+
+func (w *watchkeeper) view() sched.GuardView {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.guard.View()
+}
+
+// hint asks for a look before its time: gossip says that something died.
+func (w *watchkeeper) hint() {
+	select {
+	case w.look <- struct{}{}:
+	default:
+	}
+}
+
+// run looks at the leases until ctx ends. For its first three lease periods it judges nobody: nodes need that long to find the
+// new leader.
+func (w *watchkeeper) run(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case <-w.look:
+		}
+		w.round(ctx)
+	}
+}
+
+// round sorts the nodes into those whose lease is fresh and those that must be asked, and asks.
+func (w *watchkeeper) round(ctx context.Context) {
+	snap := w.t.s.store.Snapshot()
+	now := time.Now()
+	overdue := overduePeriods * leasePeriod(snap.NodeCount())
+	if now.Sub(w.t.leases.began) < overdue {
+		return
+	}
+	w.t.leases.Forget(func(id string) bool { return snap.Node(id) != nil })
+	dead := w.t.s.a.members.dead()
+	var ask []api.ProbeTarget
+	for n := range snap.Nodes() {
+		age := w.t.leases.Age(n.ID, now)
+		switch {
+		case age < overdue && !dead[n.ID]:
+			w.note(n, sched.EvidenceFresh, agreeing)
+		case n.Status == state.NodeStatusDown:
+			w.note(n, sched.EvidenceNone, agreeing) // judged: it comes back by registering
+		default:
+			ask = append(ask, api.ProbeTarget{NodeID: n.ID, PeerAddr: n.PeerAddr})
+		}
+	}
+	if len(ask) == 0 {
+		return
+	}
+	for id, evidence := range w.ask(ctx, ask) {
+		n := snap.Node(id)
+		if evidence == sched.EvidenceAnswers && w.t.leases.Age(id, now) < overdue {
+			evidence = sched.EvidenceFresh // gossip was wrong
+		}
+		w.note(n, evidence, 1)
+	}
+}
+
+// ask probes the nodes from here and, those that are silent here, from every voter.
+func (w *watchkeeper) ask(ctx context.Context, targets []api.ProbeTarget) map[string]sched.Evidence {
+	out := make(map[string]sched.Evidence, len(targets))
+	votes := map[string]int{} // node → voters that hear nothing
+	voters := w.t.s.voters()
+	var mu sync.Mutex
+	count := func(results []api.ProbeResult, own bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range results {
+			switch {
+			case r.Outcome == api.ProbeSilent:
+				votes[r.NodeID]++
+			case own || out[r.NodeID] == sched.EvidenceNone:
+				out[r.NodeID] = evidenceOf(r.Outcome)
+			}
+		}
+	}
+	var g errgroup.Group
+	g.Go(func() error {
+		count(w.t.s.a.prober.knock(ctx, targets, probeTimeout), true)
+		return nil
+	})
+	for id, addr := range voters {
+		if id == w.t.s.a.id.NodeID {
+			continue
+		}
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, 3*probeTimeout)
+			defer cancel()
+			resp, err := w.t.s.a.peers.to(addr).Probe(ctx, &api.ProbeRequest{Targets: targets, Timeout: probeTimeout})
+			if err == nil {
+				count(resp.Results, false)
+			}
+			return nil // a voter that cannot be asked has no vote
+		})
+	}
+	_ = g.Wait() // the functions return nil: a voter's answer is its result
+	for _, t := range targets {
+		if votes[t.NodeID] > len(voters)/2 {
+			out[t.NodeID] = sched.EvidenceSilent
+		}
+	}
+	return out
+}
+
+func evidenceOf(outcome string) sched.Evidence {
+	switch outcome {
+	case api.ProbeAnswers:
+		return sched.EvidenceAnswers
+	case api.ProbeAccepts:
+		return sched.EvidenceAccepts
+	case api.ProbeRefused:
+		return sched.EvidenceRefused
+	}
+	return sched.EvidenceNone
+}
+
+// voters are the servers whose word counts, with their peer addresses.
+func (s *server) voters() map[string]string {
+	out := map[string]string{}
+	for _, p := range s.raft.Peers() {
+		if p.Voter {
+			out[p.ID] = s.a.members.peerAddr(p.ID, p.Addr)
+		}
+	}
+	return out
+}
+
+// note keeps what a round said of a node, and makes it evidence once enough rounds agree.
+func (w *watchkeeper) note(n *state.Node, evidence sched.Evidence, weight int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.seen[n.ID]
+	if s.candidate == evidence && s.boot == n.Boot {
+		s.rounds += weight
+	} else {
+		s.candidate, s.rounds = evidence, weight
+	}
+	if s.rounds >= agreeing && (s.evidence != evidence || s.boot != n.Boot) {
+		s.evidence, s.since = evidence, w.t.clock.Now()
+		close(w.wakers)
+		w.wakers = make(chan struct{})
+	}
+	s.rounds, s.boot = min(s.rounds, agreeing), n.Boot
+	w.seen[n.ID] = s
+}

@@ -1,0 +1,331 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/runtime"
+	"github.com/drover-io/drover/state"
+)
+
+const (
+	// refingerprintEvery is how often the machine is looked at again for what changed.
+	refingerprintEvery = 30 * time.Second
+	// retryMin and retryMax bound the back-off of a node that reaches no server.
+	retryMin = 200 * time.Millisecond
+	retryMax = 3 * time.Second
+)
+
+// client is the node's side of an agent: it tells the servers what the machine is, asks what its allocations are to do, obeys,
+// and reports.
+type client struct {
+	a      *Agent
+	log    hclog.Logger
+	runner *runtime.Runner
+
+	mu       sync.Mutex
+	node     *state.Node // as last fingerprinted
+	orders   session
+	assigned map[string]runtime.Assigned // rows that the leader sent, for the orders that only name them
+	hold     time.Time                   // until then nothing is ended: a backup was restored, and nobody has reported yet
+	leader   leaderHint
+	healthy  error // why the node cannot work, nil when it can
+}
+
+// session is what the registration answered.
+type session struct {
+	generation uint64 // the node's
+	period     time.Duration
+	index      uint64 // newest index obeyed by this process
+	restore    uint64 // restore generation of it
+	first      bool   // the next poll is the first since the agent started: the leader itself must answer
+}
+
+// leaderHint is who led when a server last said so.
+type leaderHint struct{ id, addr string }
+
+func newClient(a *Agent, runner *runtime.Runner, node *state.Node) *client {
+	c := &client{
+		a: a, log: a.log.Named("client"), runner: runner, node: node, assigned: map[string]runtime.Assigned{},
+		healthy: errors.New("not registered with a server yet"),
+	}
+	c.orders.first = true
+	c.orders.index, c.orders.restore = a.id.Index, a.id.Generation
+	return c
+}
+
+// run works for the node until ctx ends. Tasks run on.
+func (c *client) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.runner.Run(ctx) })
+	g.Go(func() error { return c.pollLoop(ctx) })
+	g.Go(func() error { return c.reportLoop(ctx) })
+	g.Go(func() error { return c.fingerprintLoop(ctx) })
+	return g.Wait()
+}
+
+// pollLoop registers, then asks for orders for as long as it may.
+func (c *client) pollLoop(ctx context.Context) error {
+	wait, registered := retryMin, false
+	for ctx.Err() == nil {
+		var err error
+		if !registered {
+			err = c.register(ctx)
+			registered = err == nil
+		}
+		if err == nil {
+			registered, err = c.poll(ctx)
+		}
+		c.note(err)
+		if err == nil {
+			wait = retryMin
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if fatal := c.fatal(err); fatal != nil {
+			return fatal
+		}
+		c.log.Debug("no orders", "error", err, "retry_in", wait)
+		if pause(ctx, wait) != nil {
+			break
+		}
+		wait = min(2*wait, retryMax)
+	}
+	return ctx.Err()
+}
+
+// fatal says which refusals cannot be waited out.
+func (c *client) fatal(err error) error {
+	var e *api.Error
+	if errors.As(err, &e) && e.Code == api.CodeForbidden {
+		return fmt.Errorf("the servers refuse this agent: %w", err)
+	}
+	return nil
+}
+
+func (c *client) note(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && c.healthy == nil {
+		c.log.Warn("lost contact with the servers; what runs here runs on", "error", err)
+	}
+	c.healthy = err
+}
+
+// register tells the leader what this machine is.
+func (c *client) register(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	c.mu.Lock()
+	node := *c.node
+	c.mu.Unlock()
+	node.Boot, node.BootID = c.a.id.Boot, c.a.id.BootID
+	node.PeerAddr, node.HTTPAddr = c.a.addrs.peer, c.a.addrs.http
+	var resp *api.RegisterResponse
+	err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
+		var err error
+		resp, err = peer.NodeRegister(ctx, &api.RegisterRequest{ClusterID: c.a.clusterID(), Node: &node})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("register node: %w", err)
+	}
+	if err := c.a.joinCluster(resp.ClusterID); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.orders.generation, c.orders.period = resp.Generation, resp.LeasePeriod
+	c.log.Info("node registered", "node", node.Name, "id", node.ID, "generation", resp.Generation)
+	return nil
+}
+
+// poll renews the lease and obeys. registered is false when the node must register again.
+func (c *client) poll(ctx context.Context) (registered bool, err error) {
+	req, first := c.question()
+	ctx, cancel := context.WithTimeout(ctx, req.Wait+10*time.Second)
+	defer cancel()
+	var resp *api.PollResponse
+	err = c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
+		var err error
+		resp, err = peer.NodePoll(ctx, req, !first)
+		return err
+	})
+	if err != nil {
+		return true, fmt.Errorf("ask for orders: %w", err)
+	}
+	return c.obey(req, resp)
+}
+
+// question names everything found on the machine.
+func (c *client) question() (req *api.PollRequest, first bool) {
+	found := c.runner.Found()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	req = &api.PollRequest{
+		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.id.Boot, Generation: c.orders.generation,
+		Index: c.orders.index, RestoreGeneration: c.orders.restore, Wait: c.orders.period,
+	}
+	if c.orders.first {
+		req.Wait = 0
+	}
+	for _, id := range found {
+		h := api.HeldAlloc{ID: id}
+		if as, ok := c.assigned[id]; ok {
+			h.ModifyIndex = as.Alloc.ModifyIndex
+		}
+		req.Held = append(req.Held, h)
+	}
+	return req, c.orders.first
+}
+
+// obey does what the answer says, unless it is older than the newest seen or of another cluster: only the newest word of our
+// own cluster may end something.
+func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id := c.a.clusterID(); id != "" && resp.ClusterID != id {
+		return false, fmt.Errorf("a server of cluster %s answered; this machine belongs to %s", resp.ClusterID, id)
+	}
+	if resp.RestoreGeneration < c.orders.restore || (resp.RestoreGeneration == c.orders.restore && resp.Index < c.orders.index) {
+		return true, fmt.Errorf("a server answered from index %d, older than %d seen before", resp.Index, c.orders.index)
+	}
+	if resp.RestoreGeneration > c.orders.restore {
+		// The state is from a backup: it may know nothing of what was placed since. Nothing is ended until it was told.
+		c.hold = time.Now().Add(overduePeriods * max(resp.LeasePeriod, minLeasePeriod))
+		c.runner.Touch()
+		c.log.Warn("the cluster was restored from a backup; nothing is stopped here for now", "until", c.hold)
+	}
+	c.leader = leaderHint{id: resp.LeaderID, addr: resp.LeaderAddr}
+	c.orders.index, c.orders.restore, c.orders.first = resp.Index, resp.RestoreGeneration, false
+	if resp.LeasePeriod > 0 {
+		c.orders.period = resp.LeasePeriod
+	}
+	orders, err := c.translate(resp)
+	if err != nil {
+		c.orders.index = 0 // ask for everything again
+		return true, err
+	}
+	if time.Now().Before(c.hold) {
+		orders.Stop, orders.Gone = nil, nil
+	}
+	c.runner.Obey(orders)
+	for _, id := range orders.Gone {
+		delete(c.assigned, id)
+	}
+	return !resp.Register, c.a.remember(resp.Index, resp.RestoreGeneration)
+}
+
+// translate fills in the rows that the server left out because this node has them.
+func (c *client) translate(resp *api.PollResponse) (runtime.Orders, error) {
+	o := runtime.Orders{Stop: resp.Stop, Gone: resp.Gone}
+	for _, r := range resp.Run {
+		as, ok := c.assigned[r.ID]
+		if r.Alloc != nil && r.Job != nil {
+			as, ok = runtime.Assigned{Alloc: r.Alloc, Job: r.Job}, true
+			c.assigned[r.ID] = as
+		}
+		if !ok {
+			return o, fmt.Errorf("a server named allocation %s without its row", r.ID)
+		}
+		o.Run = append(o.Run, as)
+	}
+	return o, nil
+}
+
+// reportLoop hands what happens to the allocations to the leader. What was not confirmed is sent again.
+func (c *client) reportLoop(ctx context.Context) error {
+	wait := retryMin
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.runner.Reports():
+		}
+		for {
+			err := c.report(ctx)
+			if err == nil {
+				wait = retryMin
+				break
+			}
+			c.log.Debug("report not taken", "error", err, "retry_in", wait)
+			if err := pause(ctx, wait); err != nil {
+				return err
+			}
+			wait = min(2*wait, retryMax)
+		}
+	}
+}
+
+func (c *client) report(ctx context.Context) error {
+	seq, allocs := c.runner.TakeReport()
+	if seq == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req := &api.ReportRequest{ClusterID: c.a.clusterID(), Report: state.NodeReport{
+		NodeID: c.a.id.NodeID, Boot: c.a.id.Boot, Seq: seq, Allocs: allocs,
+	}}
+	if err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
+		_, err := peer.NodeReport(ctx, req)
+		return err
+	}); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	c.runner.AckReport(seq)
+	return nil
+}
+
+// fingerprintLoop looks at the machine now and then, and registers again when it has changed.
+func (c *client) fingerprintLoop(ctx context.Context) error {
+	for {
+		if err := pause(ctx, refingerprintEvery); err != nil {
+			return err
+		}
+		node := c.a.fingerprint(ctx)
+		c.mu.Lock()
+		changed := !sameMachine(c.node, node)
+		c.node = node
+		c.mu.Unlock()
+		if !changed {
+			continue
+		}
+		if err := c.register(ctx); err != nil {
+			c.log.Warn("cannot tell the servers that the machine has changed", "error", err)
+		}
+	}
+}
+
+func (c *client) leaderSeen() leaderHint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leader
+}
+
+func (c *client) health() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.healthy
+}
+
+// pause waits, or returns why ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"io"
+	"sync"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/state"
+)
+
+// hashEvery is how many applied entries lie between two readings of the state's hash.
+const hashEvery = 256
+
+// hashRing is how many readings a server remembers.
+const hashRing = 64
+
+// fsm applies the log to the store and remembers the state's hash at the same entries on every server, so that servers that
+// differ can be told apart.
+type fsm struct {
+	store *state.Store
+
+	mu   sync.Mutex
+	next uint64 // the next index at or after which to read the hash
+	ring []api.HashReading
+}
+
+// Apply applies one entry. Called by one goroutine.
+func (f *fsm) Apply(index, term uint64, data []byte) any {
+	result := f.store.Apply(index, term, data)
+	f.read(index)
+	return result
+}
+
+// read takes a reading at the first entry at or after each multiple of hashEvery: the same entries on every server, since all
+// apply the same ones.
+func (f *fsm) read(index uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if index < f.next {
+		return
+	}
+	f.next = (index/hashEvery + 1) * hashEvery
+	f.ring = append(f.ring, api.HashReading{Index: index, Hashes: f.store.Snapshot().Hash()})
+	if len(f.ring) > hashRing {
+		f.ring = f.ring[1:]
+	}
+}
+
+// Readings returns the hashes remembered, oldest first.
+func (f *fsm) Readings() []api.HashReading {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]api.HashReading(nil), f.ring...)
+}
+
+// Snapshot captures the current state; the function that it returns writes it.
+func (f *fsm) Snapshot() func(io.Writer) error { return f.store.Snapshot().Save }
+
+// Restore replaces the state.
+func (f *fsm) Restore(r io.Reader) error {
+	if err := f.store.Restore(r); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// A restored server begins its readings anew: the entry at which the next one falls due must not depend on where it was.
+	f.ring, f.next = nil, (f.store.Snapshot().Index()/hashEvery+1)*hashEvery
+	return nil
+}

@@ -1,0 +1,42 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Network is how an agent listens and dials. Tests hand in an in-memory one.
+type Network interface {
+	// Listen opens a TCP listener on host:port.
+	Listen(ctx context.Context, addr string) (net.Listener, error)
+	// Dial connects to host:port.
+	Dial(ctx context.Context, addr string) (net.Conn, error)
+	// GossipTransport is memberlist's transport bound to host:port; nil means memberlist's own UDP and TCP.
+	GossipTransport(addr string) (memberlist.Transport, error)
+}
+
+// hostNetwork is the machine's own network.
+type hostNetwork struct{}
+
+var _ Network = hostNetwork{}
+
+func (hostNetwork) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; another program may have the port: look with `ss -ltnp`, or set ports{} in the configuration", addr, err)
+	}
+	return l, nil
+}
+
+func (hostNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	// Keep-alives notice a peer that vanished without a word within about 15 s.
+	d := net.Dialer{KeepAlive: 5 * time.Second}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+func (hostNetwork) GossipTransport(string) (memberlist.Transport, error) { return nil, nil }

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/runtime"
+)
+
+var _ api.Owner = (*client)(nil)
+
+// Owns reports whether the allocation is on this machine.
+func (c *client) Owns(allocID string) bool { return slices.Contains(c.runner.Found(), allocID) }
+
+// Restart restarts one task of an allocation, all of them when task is "".
+func (c *client) Restart(ctx context.Context, allocID, task string) error {
+	return ownerError(c.runner.RestartAlloc(ctx, allocID, task))
+}
+
+// Logs writes a task's output to w.
+func (c *client) Logs(ctx context.Context, req api.LogsRequest, w io.Writer) error {
+	task, err := c.taskOf(req)
+	if err != nil {
+		return err
+	}
+	log, err := c.runner.OpenLog(req.AllocID, task, runtime.LogKind(req.Type))
+	if err != nil {
+		return ownerError(err)
+	}
+	first, end, err := log.Range()
+	if err != nil {
+		return err
+	}
+	offset := first + req.Offset
+	if req.Origin == api.LogFromEnd {
+		offset = max(first, end-req.Offset)
+	}
+	if req.Tail > 0 {
+		if offset, err = log.Tail(req.Tail); err != nil {
+			return err
+		}
+	}
+	return log.Read(ctx, offset, req.Follow, func(_ int64, p []byte) error {
+		_, err := w.Write(p)
+		return err
+	})
+}
+
+// taskOf is the task whose output is asked for.
+func (c *client) taskOf(req api.LogsRequest) (string, error) {
+	if req.Task != "" {
+		return req.Task, nil
+	}
+	tasks, err := c.runner.Tasks(req.AllocID)
+	if err != nil {
+		return "", ownerError(err)
+	}
+	var names []string
+	for name := range tasks {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	if len(names) != 1 {
+		return "", api.NewError(api.CodeInvalid, "name one with task=", "allocation %s has %d tasks: %s",
+			req.AllocID, len(names), strings.Join(names, ", "))
+	}
+	return names[0], nil
+}
+
+func ownerError(err error) error {
+	if errors.Is(err, runtime.ErrNotFound) {
+		return api.NewError(api.CodeNotFound, "", "%s", err)
+	}
+	if err != nil {
+		return fmt.Errorf("on the allocation's machine: %w", err)
+	}
+	return nil
+}

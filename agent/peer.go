@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// raftByte opens a connection that speaks raft. HTTP methods are upper-case letters and TLS records begin with 0x16, so
+	// that one byte tells them apart.
+	raftByte = 0x01
+	// firstByteTimeout bounds how long a connection may stay silent before it has said what it is.
+	firstByteTimeout = 5 * time.Second
+	// maxPendingPeers bounds connections accepted and not yet taken over by their protocol.
+	maxPendingPeers = 256
+)
+
+// peerPort is the one listener for all traffic between agents: raft and HTTP share it, told apart by the first byte. With the
+// one dialer beside it (Network.Dial) mutual TLS is a setting here and nowhere else.
+type peerPort struct {
+	listener net.Listener
+	network  Network
+	log      hclog.Logger
+	raft     chan net.Conn
+	http     chan net.Conn
+	done     chan struct{}
+	once     sync.Once
+	wg       sync.WaitGroup
+	slots    chan struct{}
+}
+
+func openPeerPort(ctx context.Context, network Network, addr string, log hclog.Logger) (*peerPort, error) {
+	l, err := network.Listen(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	p := &peerPort{
+		listener: l, network: network, log: log,
+		raft: make(chan net.Conn), http: make(chan net.Conn), done: make(chan struct{}),
+		slots: make(chan struct{}, maxPendingPeers),
+	}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+// Close stops accepting and waits for connections that were being told apart.
+func (p *peerPort) Close() error {
+	var err error
+	p.once.Do(func() {
+		close(p.done)
+		err = p.listener.Close()
+	})
+	p.wg.Wait()
+	return err
+}
+
+func (p *peerPort) accept() {
+	for {
+		c, err := p.listener.Accept()
+		if err != nil {
+			select {
+			case <-p.done:
+				return
+			default:
+			}
+			// Out of file descriptors, most likely: try again rather than going deaf for ever.
+			p.log.Error("accept peer connection", "error", err)
+			select {
+			case <-p.done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case p.slots <- struct{}{}:
+			p.wg.Go(func() { p.sort(c) })
+		case <-p.done:
+			closeQuietly(c)
+			return
+		}
+	}
+}
+
+// sort reads the first byte of a connection and hands it to its protocol.
+func (p *peerPort) sort(c net.Conn) {
+	defer func() { <-p.slots }()
+	deadline := time.Now().Add(firstByteTimeout)
+	if err := c.SetReadDeadline(deadline); err != nil {
+		closeQuietly(c)
+		return
+	}
+	r := bufio.NewReaderSize(c, 4096)
+	first, err := r.Peek(1)
+	if err == nil {
+		err = c.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		closeQuietly(c)
+		return
+	}
+	to := p.http
+	if first[0] == raftByte {
+		to = p.raft
+		if _, err := r.Discard(1); err != nil {
+			closeQuietly(c)
+			return
+		}
+	}
+	select {
+	case to <- &peekedConn{Conn: c, r: r}:
+	case <-p.done:
+		closeQuietly(c)
+	case <-time.After(firstByteTimeout):
+		closeQuietly(c) // nobody takes this protocol here: a client agent has no raft
+	}
+}
+
+func closeQuietly(c net.Conn) {
+	// The connection is given up either way; its error would tell nobody anything.
+	_ = c.Close()
+}
+
+// peekedConn is a connection whose first bytes were read ahead.
+type peekedConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c *peekedConn) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// subListener hands out the connections of one protocol.
+type subListener struct {
+	p    *peerPort
+	ch   chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func (p *peerPort) httpListener() net.Listener {
+	return &subListener{p: p, ch: p.http, done: make(chan struct{})}
+}
+
+func (l *subListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.ch:
+		return c, nil
+	case <-l.p.done:
+		return nil, net.ErrClosed
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *subListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *subListener) Addr() net.Addr { return l.p.listener.Addr() }
+
+// raftLayer is raft's stream layer over the peer port.
+type raftLayer struct{ *subListener }
+
+var _ raft.StreamLayer = raftLayer{}
+
+func (p *peerPort) raftLayer() raft.StreamLayer {
+	return raftLayer{&subListener{p: p, ch: p.raft, done: make(chan struct{})}}
+}
+
+// Dial connects to another server's peer port and says that raft follows.
+func (l raftLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	c, err := l.p.network.Dial(ctx, string(addr))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		closeQuietly(c)
+		return nil, err
+	}
+	if _, err := c.Write([]byte{raftByte}); err != nil {
+		closeQuietly(c)
+		return nil, fmt.Errorf("open raft stream to %s: %w", addr, err)
+	}
+	if err := c.SetWriteDeadline(time.Time{}); err != nil {
+		closeQuietly(c)
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/consensus"
+	"github.com/drover-io/drover/state"
+)
+
+// exitStalled is the exit code of a server whose log cannot be written: EX_TEMPFAIL, restart it.
+const exitStalled = 75
+
+// server is the server's side of an agent: the replicated state, and the leader's work while it leads.
+type server struct {
+	a     *Agent
+	log   hclog.Logger
+	store *state.Store
+	fsm   *fsm
+	raft  *consensus.Consensus
+	relay *relay
+	term  atomic.Pointer[term] // nil while this server does not lead
+}
+
+func openServer(a *Agent) (*server, error) {
+	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay()}
+	s.fsm = &fsm{store: s.store}
+	cfg := consensus.DefaultConfig()
+	cfg.HeartbeatTimeout, cfg.ElectionTimeout = a.cfg.Server.RaftTimeout, a.cfg.Server.RaftTimeout
+	cfg.LeaderLease = a.cfg.Server.RaftTimeout / 2
+	cfg.NodeID, cfg.Dir = a.id.NodeID, a.dir.Path("raft")
+	cfg.Transport, cfg.Address = a.peer.raftLayer(), a.addrs.peer
+	cfg.FSM, cfg.Logger = s.fsm, s.log
+	cfg.AddressOf = a.members.addressOf
+	cfg.CheckSnapshot = state.NewStore().Restore
+	cfg.OnStall = func(err error) {
+		s.log.Error("this server can neither lead nor follow: exiting so that it is started again", "error", err)
+		a.opts.Exit(exitStalled)
+	}
+	raft, err := consensus.Open(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open server: %w", err)
+	}
+	s.raft = raft
+	return s, nil
+}
+
+// run takes part in the cluster until ctx ends.
+func (s *server) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.raft.WhileLeader(ctx, s.leadTerm) })
+	g.Go(func() error { return s.bootstrap(ctx) })
+	g.Go(func() error { return s.adoptCluster(ctx) })
+	g.Go(func() error { return s.audit(ctx) })
+	g.Go(func() error {
+		s.relay.run(ctx, s.handOn)
+		return ctx.Err()
+	})
+	return g.Wait()
+}
+
+// close leaves the cluster as a crash would, only politely: leadership is handed over first, so that nobody waits for an election.
+func (s *server) close() error {
+	if s.raft.IsLeader() && len(s.raft.Peers()) > 1 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if err := s.raft.Transfer(ctx, ""); err != nil {
+			s.log.Debug("leadership not handed over", "error", err)
+		}
+		cancel()
+	}
+	return s.raft.Close()
+}
+
+// commit proposes a command and returns what applying it answered. Only the leader can.
+func (s *server) commit(ctx context.Context, cmd state.Command) (value any, index uint64, err error) {
+	data, err := state.Encode(cmd)
+	if err != nil {
+		return nil, 0, err
+	}
+	res, err := s.raft.Propose(ctx, data)
+	if err != nil {
+		return nil, 0, s.explain(err)
+	}
+	if err, failed := res.Value.(error); failed {
+		return nil, res.Index, err
+	}
+	return res.Value, res.Index, nil
+}
+
+// explain says of a failed proposal what the caller can make of it.
+func (s *server) explain(err error) error {
+	switch {
+	case errors.Is(err, consensus.ErrNotLeader), errors.Is(err, consensus.ErrClosed) && !errors.Is(err, consensus.ErrUnknownOutcome):
+		return api.ErrNotLeader
+	case errors.Is(err, consensus.ErrTooLarge):
+		return api.NewError(api.CodeTooLarge, "make the job smaller or split it", "%s", err)
+	case errors.Is(err, consensus.ErrBusy):
+		return api.NewError(api.CodeBusy, "try again", "%s", err)
+	case errors.Is(err, consensus.ErrUnknownOutcome):
+		next := "send it again with the same request ID"
+		if full := s.raft.StoreError(); full != nil {
+			next = fmt.Sprintf("this server cannot write its log (%s): free space in %s", full, s.a.dir.Path("raft"))
+		}
+		return api.NewError(api.CodeUnknownOutcome, next, "nobody can say whether the write happened: %s", err)
+	}
+	return err
+}
+
+// handOn gives renewed leases to the leader.
+func (s *server) handOn(ctx context.Context, batch []api.LeaseRenewal) error {
+	if t := s.term.Load(); t != nil {
+		t.renew(batch)
+		return nil
+	}
+	_, addr := s.raft.Leader()
+	if addr == "" {
+		return errors.New("no leader")
+	}
+	_, err := s.a.peers.to(addr).RelayLeases(ctx, &api.LeasesRequest{ServerID: s.a.id.NodeID, Leases: batch})
+	return err
+}
+
+func (t *term) renew(batch []api.LeaseRenewal) {
+	now := time.Now()
+	for _, l := range batch {
+		t.leases.Renew(l.NodeID, l.Boot, now.Add(-max(0, l.Age)))
+	}
+}
+
+// adoptCluster remembers the cluster's ID as soon as the log says it.
+func (s *server) adoptCluster(ctx context.Context) error {
+	for {
+		w := s.store.Watch(state.KeyMeta())
+		snap := s.store.Snapshot()
+		if id := snap.ClusterID(); id != "" {
+			w.Stop()
+			return s.a.joinCluster(id)
+		}
+		select {
+		case <-ctx.Done():
+			w.Stop()
+			return ctx.Err()
+		case <-w.C():
+		}
+	}
+}
+
+// wiped reports whether this server has no log.
+func (s *server) wiped() (bool, error) {
+	has, err := s.raft.HasState()
+	return !has, err
+}
+
+// raftBytes is the size of the log on disk.
+func (s *server) raftBytes() int64 {
+	info, err := os.Stat(filepath.Join(s.a.dir.Path("raft"), "raft.db"))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

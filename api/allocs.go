@@ -1,0 +1,67 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/drover-io/drover/state"
+)
+
+func (c *call) hasPrefix(a *state.Alloc) bool { return strings.HasPrefix(a.ID, c.opts.prefix) }
+
+func (c *call) inNamespace(a *state.Alloc) bool {
+	return c.opts.namespace == AllNamespaces || a.Namespace == c.opts.namespace
+}
+
+func listAllocs(c *call, snap *state.Snapshot) ([]AllocListItem, error) {
+	rows := filtered(snap.AllocsByPrefix(c.opts.prefix), c.inNamespace)
+	return page(c, rows, allocKeyOf, func(a *state.Alloc) AllocListItem { return allocListItem(snap, a) })
+}
+
+func readAlloc(c *call, snap *state.Snapshot) (*AllocView, error) {
+	a := snap.Alloc(c.id())
+	if a == nil {
+		return nil, noAlloc(c.id())
+	}
+	return allocView(snap, a), nil
+}
+
+func stopAlloc(c *call) (*WriteResponse, error) {
+	return c.written(state.StopAlloc{RequestID: c.requestID, AllocID: c.id(), Time: c.s.b.Now()})
+}
+
+func restartAlloc(c *call, req *RestartRequest) (*WriteResponse, error) {
+	if err := c.s.b.Owner.Restart(c.ctx, c.id(), req.TaskName); err != nil {
+		return nil, err
+	}
+	return &WriteResponse{RequestID: c.requestID}, nil
+}
+
+// readLogs streams a task's output as plain text.
+func readLogs(c *call) error {
+	p := parser{values: c.query}
+	req := LogsRequest{
+		AllocID: c.id(), Task: c.query.Get("task"), Type: p.oneOf("type", LogStdout, LogStderr), Follow: p.flag("follow"),
+		Origin: p.oneOf("origin", LogFromStart, LogFromEnd), Offset: int64(min(p.uint("offset"), 1<<62)), Tail: int(min(p.uint("tail"), 1<<30)),
+	}
+	if !p.flagOr("plain", true) {
+		p.fail("plain", "true: framed log streams are not supported")
+	}
+	if p.err != nil {
+		return p.err
+	}
+	ctx, cancel := c.untilClosing()
+	defer cancel()
+	h := c.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.mark(h)
+	w := flushing{c.w}
+	if err := c.s.b.Owner.Logs(ctx, req, w); err != nil && (ctx.Err() == nil || !c.w.began()) {
+		return err
+	}
+	if !c.w.began() {
+		c.w.WriteHeader(http.StatusOK) // no output yet
+	}
+	return nil
+}

@@ -1,0 +1,281 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// retryPause is how long a request waits before it looks for the leader again.
+const retryPause = 25 * time.Millisecond
+
+// target is where a request goes next.
+type target struct {
+	local bool
+	addr  string // a peer address, when not local
+	id    string // node ID of the agent there, "" when not known
+	err   error  // the answer is known already: there is no such allocation
+}
+
+// attempt is what became of a request at one target.
+type attempt struct {
+	done bool   // answered
+	sent bool   // it may have been done there
+	hint string // a peer address to try next
+	err  error  // why it was not answered
+}
+
+// dispatch answers a request: here, or at the agent that can. While there is nobody who can, it looks again, for as long as
+// Limits.LeaderWait; a write never takes longer than that in all.
+func (s *Server) dispatch(c *call) error {
+	deadline := time.Now().Add(s.b.Limits.LeaderWait)
+	var last attempt
+	sent := false
+	for try := 0; ; try++ {
+		t := s.target(c, last.hint, try)
+		switch {
+		case t.err != nil:
+			return t.err
+		case c.forwarded() && !t.local:
+			return s.elsewhere(c, t)
+		case t.local:
+			last = s.runLocal(c)
+		case t.addr != "":
+			began := time.Now()
+			last = s.hop(c, t)
+			if !c.rt.Write && time.Since(began) > time.Second {
+				deadline = time.Now().Add(s.b.Limits.LeaderWait) // a read that was served well until now
+			}
+		default:
+			last = attempt{err: ErrNoLeader}
+		}
+		if last.done {
+			return nil
+		}
+		sent = sent || last.sent
+		if !last.again(c) {
+			return s.giveUp(c, sent, last.err)
+		}
+		if last.hint == "" && (!time.Now().Add(retryPause).Before(deadline) || !pause(c.ctx, retryPause)) {
+			return s.giveUp(c, sent, last.err)
+		}
+		if c.ctx.Err() != nil || !time.Now().Before(deadline) {
+			return s.giveUp(c, sent, last.err)
+		}
+	}
+}
+
+// again reports whether another try can help and cannot harm.
+func (a attempt) again(c *call) bool {
+	if c.forwarded() || c.w.began() {
+		return false // the agent that forwarded tries again, it may know better
+	}
+	if a.sent && (!c.rt.Retry || c.rt.Stream) {
+		return false
+	}
+	if c.rt.Where == AtOwner && a.hint == "" && !errors.Is(a.err, ErrNoLeader) {
+		return false // an allocation does not move
+	}
+	return errors.Is(a.err, ErrNotLeader) || errors.Is(a.err, ErrNotOwner) || errors.Is(a.err, ErrNoLeader) ||
+		errors.Is(a.err, ErrUnknownOutcome) || errors.Is(a.err, ErrUnreachable)
+}
+
+// giveUp is the error of a request that nobody answered.
+func (s *Server) giveUp(c *call, sent bool, err error) error {
+	if c.forwarded() {
+		return s.forwardedError(c, err)
+	}
+	outOfTime := errors.Is(err, context.DeadlineExceeded) || c.ctx.Err() != nil
+	switch {
+	case c.rt.Write && (sent || errors.Is(err, ErrUnknownOutcome)):
+		return NewError(CodeUnknownOutcome, "send it again with the header "+headerRequestID+": "+c.requestID,
+			"this write may have happened or not: %s", s.whyNot(c, err))
+	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), c.rt.Where != AtOwner && errors.Is(err, ErrUnreachable), c.rt.Write && outOfTime:
+		return NewError(CodeNoLeader, "look at `drover server members`, start servers until a majority is there, then try again", "%s", s.noLeader())
+	}
+	return err
+}
+
+// forwardedError turns the error of a forwarded request into one that the forwarding agent can act upon.
+func (s *Server) forwardedError(c *call, err error) error {
+	if c.rt.Write && errors.Is(err, context.DeadlineExceeded) {
+		return NewError(CodeUnknownOutcome, "", "the leader did not see the write through in time")
+	}
+	if errors.Is(err, ErrNotLeader) {
+		return s.elsewhere(c, target{})
+	}
+	return err
+}
+
+// whyNot says why the outcome of a write stayed unknown.
+func (s *Server) whyNot(c *call, err error) string {
+	if _, _, known := s.b.Cluster.Leader(); !known {
+		return s.noLeader()
+	}
+	if c.ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("the leader did not see it through within %s", s.b.Limits.LeaderWait)
+	}
+	return err.Error()
+}
+
+// noLeader says in a sentence why there is no leader, as far as this agent can see.
+func (s *Server) noLeader() string {
+	alive := map[string]bool{}
+	all := 0
+	for _, m := range s.b.Cluster.Members() {
+		if m.Server && m.Status != MemberLeft {
+			all++
+			alive[m.ID] = m.Status == MemberAlive
+		}
+	}
+	reachable := 0
+	if peers := s.b.Cluster.RaftPeers(); len(peers) > 0 {
+		all = 0
+		for _, p := range peers {
+			if !p.Voter {
+				continue
+			}
+			all++
+			if alive[p.ID] {
+				reachable++
+			}
+		}
+	} else {
+		for _, ok := range alive {
+			if ok {
+				reachable++
+			}
+		}
+	}
+	if all == 0 {
+		return "no leader: this agent knows of no server yet"
+	}
+	return fmt.Sprintf("no leader: %d of %d servers reachable", reachable, all)
+}
+
+// elsewhere tells the agent that forwarded a request where it belongs.
+func (s *Server) elsewhere(c *call, t target) error {
+	addr := t.addr
+	if addr == "" {
+		if id, leader, known := s.b.Cluster.Leader(); known && id != s.self().NodeID {
+			addr = leader
+		}
+	}
+	if addr != "" {
+		c.w.Header().Set(headerTry, addr)
+	}
+	if c.rt.Where == AtOwner {
+		return NewError(CodeNotOwner, "", "this agent does not own the allocation %s", c.id())
+	}
+	return NewError(CodeNotLeader, "", "this agent does not lead")
+}
+
+// runLocal answers on this agent.
+func (s *Server) runLocal(c *call) attempt {
+	if c.rt.handler.stream != nil {
+		return c.outcome(c.rt.handler.stream(c))
+	}
+	v, err := c.rt.handler.run(c)
+	if err != nil {
+		return c.outcome(err)
+	}
+	return c.outcome(c.reply(v))
+}
+
+// outcome judges what a local handler returned.
+func (c *call) outcome(err error) attempt {
+	if err == nil {
+		return attempt{done: true}
+	}
+	unknown := errors.Is(err, ErrUnknownOutcome) || c.rt.Write && errors.Is(err, context.DeadlineExceeded)
+	return attempt{err: err, sent: unknown}
+}
+
+// target says where a request goes: hint is what the agent tried last advised, try counts from 0.
+func (s *Server) target(c *call, hint string, try int) target {
+	server := s.b.State != nil
+	switch {
+	case c.rt.Where == Here:
+		return target{local: true}
+	case c.rt.Where == AnyServer, c.rt.Stale && c.opts.stale:
+		if server {
+			return target{local: true}
+		}
+		return s.someServer(hint, try)
+	case c.rt.Where == AtOwner:
+		return s.owner(c, hint, try)
+	}
+	if server && s.b.Cluster.IsLeader() {
+		return target{local: true}
+	}
+	return s.leader(hint, try)
+}
+
+// leader is where the leader is thought to be.
+func (s *Server) leader(hint string, try int) target {
+	self := s.self()
+	if hint != "" && hint != self.PeerAddr {
+		return target{addr: hint}
+	}
+	if id, addr, known := s.b.Cluster.Leader(); known && try%2 == 0 {
+		if id == self.NodeID {
+			return target{} // elected, and not ready yet
+		}
+		return target{addr: addr, id: id}
+	}
+	if s.b.State == nil {
+		return s.someServer("", try/2)
+	}
+	return target{}
+}
+
+// someServer picks a server that gossip thinks alive; another one at each try.
+func (s *Server) someServer(hint string, try int) target {
+	if hint != "" {
+		return target{addr: hint}
+	}
+	var servers []Member
+	for _, m := range s.b.Cluster.Members() {
+		if m.Server && m.Status == MemberAlive {
+			servers = append(servers, m)
+		}
+	}
+	if len(servers) == 0 {
+		return target{}
+	}
+	m := servers[try%len(servers)]
+	return target{addr: m.PeerAddr, id: m.ID}
+}
+
+// owner is the agent that owns the allocation named by the path.
+func (s *Server) owner(c *call, hint string, try int) target {
+	if s.b.Owner != nil && s.b.Owner.Owns(c.id()) {
+		return target{local: true}
+	}
+	if hint != "" {
+		return target{addr: hint}
+	}
+	if s.b.State == nil {
+		return s.someServer("", try)
+	}
+	snap := s.b.State.Snapshot()
+	a := snap.Alloc(c.id())
+	switch {
+	case a == nil && s.b.Cluster.IsLeader():
+		return target{err: noAlloc(c.id())}
+	case a == nil:
+		return s.leader("", try) // it may be too new for this server
+	case a.NodeID == s.self().NodeID:
+		return target{err: NewError(CodeNotFound, "", "nothing of allocation %s is left on this machine", a.ID)}
+	}
+	n := snap.Node(a.NodeID)
+	if n == nil {
+		return target{err: NewError(CodeUnreachable, "", "the node %s of allocation %s is gone", a.NodeID, a.ID)}
+	}
+	return target{addr: n.PeerAddr, id: n.ID}
+}
+
+func noAlloc(id string) *Error {
+	return NewError(CodeNotFound, "list them with `drover job allocs` or GET /v1/allocations", "there is no allocation %s", id)
+}

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// dialTimeout bounds how long connecting to another agent may take.
+	dialTimeout = 2 * time.Second
+	// leaderLook is how often a server looks whether the leader has moved while requests wait for an answer of the old one.
+	leaderLook = 100 * time.Millisecond
+)
+
+// errLeaderMoved ends a request that waits for an agent that is the leader no more: its machine may be gone without a word.
+var errLeaderMoved = errors.New("the leader has moved")
+
+func (s *Server) newForwardTransport() *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+			defer cancel()
+			return s.b.Dial(ctx, addr)
+		},
+		MaxIdleConnsPerHost: 64, IdleConnTimeout: 50 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+}
+
+// hops are the requests that wait at an agent because it leads: at another one, or blocking reads at this one.
+type hops struct {
+	mu      sync.Mutex
+	waiting map[*hop]struct{}
+}
+
+type hop struct {
+	addr   string
+	cancel context.CancelCauseFunc
+}
+
+func (h *hops) add(addr string, cancel context.CancelCauseFunc) *hop {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting == nil {
+		h.waiting = map[*hop]struct{}{}
+	}
+	one := &hop{addr: addr, cancel: cancel}
+	h.waiting[one] = struct{}{}
+	return one
+}
+
+func (h *hops) remove(one *hop) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.waiting, one)
+}
+
+// leave ends the hops to any agent but the one at addr.
+func (h *hops) leave(addr string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for one := range h.waiting {
+		if one.addr != addr {
+			one.cancel(errLeaderMoved)
+		}
+	}
+}
+
+// watchLeader ends hops to a leader that leads no more, until done is closed.
+func (s *Server) watchLeader(done <-chan struct{}) {
+	tick := time.NewTicker(leaderLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		if _, addr, known := s.b.Cluster.Leader(); known {
+			s.hops.leave(addr)
+		}
+	}
+}
+
+// hop sends the request to another agent and passes its answer on.
+func (s *Server) hop(c *call, t target) attempt {
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	var sent atomic.Bool // set by the transport's goroutine
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	req, err := c.outgoing(traced, t.addr)
+	if err != nil {
+		return attempt{err: err}
+	}
+	if c.rt.Where == AtLeader && c.rt.Retry && !c.opts.stale {
+		one := s.hops.add(t.addr, cancel)
+		defer s.hops.remove(one)
+	}
+	s.metrics.hops.WithLabelValues(c.rt.Name).Inc()
+	res, err := s.forward.RoundTrip(req)
+	if err != nil {
+		return c.lostHop(ctx, t, sent.Load(), err)
+	}
+	defer func() { _ = res.Body.Close() }() // what it says was read, or nobody wants it any more
+	if code := res.Header.Get(headerError); code == CodeNotLeader || code == CodeNotOwner || c.rt.Retry && code == CodeUnknownOutcome {
+		return attempt{
+			err: &Error{Code: code, Message: "not answered by " + t.addr}, hint: res.Header.Get(headerTry), sent: code == CodeUnknownOutcome,
+		}
+	}
+	c.passOn(res)
+	return attempt{done: true}
+}
+
+// lostHop judges a hop that brought no answer.
+func (c *call) lostHop(ctx context.Context, t target, sent bool, err error) attempt {
+	switch {
+	case errors.Is(context.Cause(ctx), errLeaderMoved):
+		return attempt{sent: sent, err: ErrNotLeader}
+	case c.ctx.Err() != nil && !c.rt.Write:
+		return attempt{sent: sent, err: context.Cause(c.ctx)}
+	}
+	who := t.addr
+	if t.id != "" {
+		who = "node " + t.id + " at " + t.addr
+	}
+	return attempt{sent: sent, err: NewError(CodeUnreachable, "look at `drover node status` and `drover server members`",
+		"%s does not answer: %s", who, err)}
+}
+
+// outgoing is the request as another agent gets it.
+func (c *call) outgoing(ctx context.Context, addr string) (*http.Request, error) {
+	u := *c.r.URL
+	u.Scheme, u.Host = "http", addr
+	if c.rt.Blocking && c.opts.index > 0 {
+		q := u.Query()
+		q.Set("wait", c.waitLeft().String())
+		u.RawQuery = q.Encode()
+	}
+	var body io.Reader
+	switch {
+	case c.rt.Stream && c.rt.MaxBody > 0:
+		body = c.r.Body
+	case len(c.body) > 0:
+		body = bytes.NewReader(c.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, c.r.Method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if c.rt.Stream && c.rt.MaxBody > 0 {
+		req.ContentLength = c.r.ContentLength
+	}
+	req.Header = c.forwardHeaders()
+	return req, nil
+}
+
+// passOn copies another agent's answer to the caller, as it comes.
+func (c *call) passOn(res *http.Response) {
+	h := c.w.Header()
+	for key, values := range res.Header {
+		if key != "Connection" && key != "Date" && key != "Transfer-Encoding" {
+			h[key] = values
+		}
+	}
+	if c.requestID != "" {
+		h.Set(headerRequestID, c.requestID)
+	}
+	if res.ContentLength >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(res.ContentLength, 10))
+	}
+	c.w.WriteHeader(res.StatusCode)
+	var to io.Writer = c.w
+	if c.rt.Stream {
+		to = flushing{c.w}
+		// The reader must see the headers of a stream before its first byte, which may be long in coming.
+		if err := c.w.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if _, err := io.Copy(to, res.Body); err != nil {
+		panic(http.ErrAbortHandler) // the answer is not whole, and its head is gone out
+	}
+}

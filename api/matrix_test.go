@@ -1,0 +1,362 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/drover-io/drover/state"
+)
+
+// fixture is how the matrix calls one route. The zero value is a GET without anything.
+type fixture struct {
+	id      func(m *matrix) string // for {id}
+	unknown string                 // code answered for an ID that does not exist; "" where any will do
+	query   string
+	body    func(m *matrix) any
+	header  map[string]string // to expect in the answer
+	as      string            // node ID of the caller, on the peer port
+}
+
+// matrix holds what the fixtures refer to.
+type matrix struct {
+	h     *herd
+	alloc string // on c1, of job "web"
+	snap  []byte
+}
+
+func jobID(*matrix) string     { return "web" }
+func nodeID(*matrix) string    { return "n1" }
+func allocID(m *matrix) string { return m.alloc }
+
+func fixtures() map[string]fixture {
+	return map[string]fixture{
+		routeJobs:           {},
+		routeJobRegister:    {body: func(*matrix) any { return JobRegisterRequest{Job: testJob("other", 2)} }},
+		routeJob:            {id: jobID, unknown: CodeNotFound},
+		routeJobStop:        {id: jobID, unknown: CodeNotFound},
+		routeJobPlan:        {id: jobID, body: func(*matrix) any { return JobPlanRequest{Job: testJob("web", 3)} }},
+		routeJobAllocs:      {id: jobID, unknown: CodeNotFound},
+		routeJobVersions:    {id: jobID, unknown: CodeNotFound},
+		routeJobWhy:         {id: jobID, unknown: CodeNotFound},
+		routeNodes:          {},
+		routeNode:           {id: nodeID, unknown: CodeNotFound},
+		routeNodeAllocs:     {id: nodeID, unknown: CodeNotFound},
+		routeNodeEligible:   {id: nodeID, unknown: CodeNotFound, body: func(*matrix) any { return EligibilityRequest{Eligibility: "ineligible"} }},
+		routeNodeLost:       {id: nodeID, unknown: CodeNotFound},
+		routeAllocs:         {},
+		routeAlloc:          {id: allocID, unknown: CodeNotFound},
+		routeAllocStop:      {id: allocID, unknown: CodeNotFound},
+		routeAllocRestart:   {id: allocID, unknown: CodeNotFound, body: func(*matrix) any { return RestartRequest{TaskName: "server"} }},
+		routeAllocLogs:      {id: allocID, unknown: CodeNotFound, query: "task=server&type=stderr&tail=5"},
+		routeAgentSelf:      {},
+		routeAgentMembers:   {},
+		routeAgentHealth:    {},
+		routeMetrics:        {},
+		routeStatusLeader:   {},
+		routeStatusPeers:    {},
+		routeRaftConfig:     {},
+		routeRaftRemove:     {query: "id=s3"},
+		routeRaftTransfer:   {body: func(*matrix) any { return TransferRequest{ID: "s1"} }},
+		routeSnapshotSave:   {},
+		routeSnapshotLoad:   {body: func(m *matrix) any { return m.snap }},
+		routeEvictions:      {},
+		routeEvictionsAllow: {},
+		routeProtoRegister:  {as: "n9", body: func(*matrix) any { return RegisterRequest{Node: testNode("n9")} }},
+		routeProtoPoll:      {as: "n1", body: func(*matrix) any { return PollRequest{NodeID: "n1"} }},
+		routeProtoReport:    {as: "n1", body: func(*matrix) any { return map[string]any{"Report": map[string]any{"NodeID": "n1"}} }},
+		routeProtoLeases:    {as: "s2", body: func(*matrix) any { return LeasesRequest{ServerID: "s2"} }},
+		routeProtoProbe:     {as: "s1", body: func(*matrix) any { return ProbeRequest{Targets: []ProbeTarget{{NodeID: "n1"}}} }},
+		routeProtoPing:      {as: "s1"},
+		routeProtoBootstrap: {as: "s2", body: func(*matrix) any { return BootstrapRequest{NodeID: "s2", Expect: 3} }},
+		routeProtoJoin:      {as: "s4", body: func(*matrix) any { return JoinRequest{NodeID: "s4"} }},
+		routeProtoAnnounce:  {as: "s2", body: func(*matrix) any { return AnnounceRequest{NodeID: "s2", Level: 1} }},
+		routeProtoProgress:  {as: "s1"},
+	}
+}
+
+// request is a fixture made whole.
+func (m *matrix) request(r *Route, f fixture) (path string, body []byte, header http.Header) {
+	path = r.Path
+	if f.id != nil {
+		path = strings.Replace(path, "{id}", url.PathEscape(f.id(m)), 1)
+	}
+	if f.query != "" {
+		path += "?" + f.query
+	}
+	header = http.Header{}
+	if f.as != "" {
+		header.Set(headerNodeID, f.as)
+	}
+	if f.body != nil {
+		switch b := f.body(m).(type) {
+		case []byte:
+			body = b
+		default:
+			body, _ = json.Marshal(b)
+		}
+	}
+	return path, body, header
+}
+
+// port is where a route is asked on an agent.
+func port(r *Route, agent string) string {
+	if r.Capability == CapNode || r.Capability == CapServer {
+		return agent + ":4647"
+	}
+	return agent + ":4646"
+}
+
+func runMatrix(t *testing.T, f func(t *testing.T, m *matrix, r *Route, fx fixture)) {
+	t.Helper()
+	all := fixtures()
+	for _, r := range Routes() {
+		fx, ok := all[r.Name]
+		if !ok {
+			t.Errorf("route %s has no fixture in the matrix", r.Name)
+			continue
+		}
+		t.Run(r.Name, func(t *testing.T) {
+			runHerd(t, func(t *testing.T, h *herd) {
+				m := &matrix{h: h}
+				h.must(state.RegisterNode{Node: testNode("n1")})
+				m.alloc = h.place("web", "c1").ID
+				var b bytes.Buffer
+				if err := h.agents["s1"].store.Snapshot().Save(&b); err != nil {
+					t.Fatal(err)
+				}
+				m.snap = b.Bytes()
+				f(t, m, &r, fx)
+			})
+		})
+	}
+}
+
+// serverOnly are the routes that an agent without the server role does not answer, and nobody for it.
+func serverOnly(r *Route) bool {
+	return r.Where == Here && r.Capability == CapServer
+}
+
+func TestMatrixEveryAgentAnswers(t *testing.T) {
+	for _, at := range []string{"s1", "s2", "c1"} {
+		t.Run("at "+at, func(t *testing.T) {
+			runMatrix(t, func(t *testing.T, m *matrix, r *Route, fx fixture) {
+				if at == "c1" && serverOnly(r) {
+					t.Skip("asked of servers only")
+				}
+				path, body, header := m.request(r, fx)
+				res, data := m.h.raw(port(r, at), r.Method, path, header, body)
+				if res.StatusCode != http.StatusOK {
+					t.Fatalf("%s %s: %s: %s", r.Method, path, res.Status, data)
+				}
+				if r.Response != nil {
+					v := reflect.New(r.Response)
+					dec := json.NewDecoder(bytes.NewReader(data))
+					dec.DisallowUnknownFields()
+					if err := dec.Decode(v.Interface()); err != nil {
+						t.Errorf("the answer is no %s: %v: %s", r.Response, err, data)
+					}
+				}
+				if got, want := res.Header.Get(headerAgent), answering(r, at); got != want {
+					t.Errorf("answered by %q, want %q", got, want)
+				}
+				if r.Write && r.Where == AtLeader && r.Capability != CapNode && r.Capability != CapServer {
+					if res.Header.Get(headerRequestID) == "" {
+						t.Error("the answer to a write names no request ID")
+					}
+				}
+			})
+		})
+	}
+}
+
+// answering is the agent that must answer a route asked at another one.
+func answering(r *Route, at string) string {
+	switch r.Where {
+	case Here:
+		return at
+	case AtOwner:
+		return "c1"
+	case AnyServer:
+		if at == "c1" {
+			return "s1"
+		}
+		return at
+	}
+	return "s1"
+}
+
+func TestMatrixUnknownID(t *testing.T) {
+	runMatrix(t, func(t *testing.T, m *matrix, r *Route, fx fixture) {
+		if fx.unknown == "" {
+			if strings.Contains(r.Path, "{id}") && r.Name != routeJobPlan {
+				t.Error("the fixture does not say what an unknown ID answers")
+			}
+			return
+		}
+		fx.id = func(*matrix) string { return "no-such-thing" }
+		for _, at := range []string{"s1", "s2", "c1"} {
+			path, body, header := m.request(r, fx)
+			res, data := m.h.raw(port(r, at), r.Method, path, header, body)
+			expectError(t, res, data, fx.unknown)
+		}
+	})
+}
+
+func TestMatrixBadInput(t *testing.T) {
+	runMatrix(t, func(t *testing.T, m *matrix, r *Route, fx fixture) {
+		at := port(r, "s1")
+		path, body, header := m.request(r, fx)
+		joined := path + "?"
+		if strings.Contains(path, "?") {
+			joined = path + "&"
+		}
+		res, data := m.h.raw(at, r.Method, joined+"prety=1", header, body)
+		if e := expectError(t, res, data, CodeInvalid); !strings.Contains(e.Next, "pretty") {
+			t.Errorf("a misspelt parameter: next is %q, want the near name", e.Next)
+		}
+		res, data = m.h.raw(at, http.MethodPatch, path, header, nil)
+		expectError(t, res, data, CodeMethod)
+		if res.Header.Get("Allow") == "" {
+			t.Error("405 without Allow")
+		}
+		if r.Method == http.MethodPut {
+			m.badBodies(t, r, at, path, header)
+		}
+		if r.Blocking {
+			res, data = m.h.raw(at, r.Method, joined+"index=x", header, nil)
+			expectError(t, res, data, CodeInvalid)
+			res, data = m.h.raw(at, r.Method, joined+"wait=soon", header, nil)
+			expectError(t, res, data, CodeInvalid)
+		}
+		if r.Stale && !r.Write {
+			res, data = m.h.raw(at, r.Method, joined+"stale&consistent", header, body)
+			expectError(t, res, data, CodeInvalid)
+		}
+	})
+}
+
+func (m *matrix) badBodies(t *testing.T, r *Route, at, path string, header http.Header) {
+	t.Helper()
+	if r.MaxBody > DefaultMaxBody {
+		return // the snapshot's, see TestRestoreSnapshot
+	}
+	res, data := m.h.raw(at, r.Method, path, header, make([]byte, r.MaxBody+1))
+	expectError(t, res, data, CodeTooLarge)
+	if r.Request == nil {
+		return // takes no body: what comes is thrown away
+	}
+	for _, bad := range []string{"{", `{"a":`, "[]", `"x"`, "{} {}", "\x00", `{"Job":` + strings.Repeat("[", 100)} {
+		res, data = m.h.raw(at, r.Method, path, header, []byte(bad))
+		if e := errorIn(t, res, data); e.Code != CodeInvalid && e.Code != CodeTooLarge {
+			t.Errorf("body %q: %+v", bad, e)
+		}
+	}
+	if r.Capability != CapNode && r.Capability != CapServer {
+		name := fieldNames(r.Request)[0]
+		res, data = m.h.raw(at, r.Method, path, header, []byte(`{"`+name+`x": 1}`))
+		if e := expectError(t, res, data, CodeInvalid); !strings.Contains(e.Next, name) {
+			t.Errorf("an unknown field near %s: next is %q", name, e.Next)
+		}
+	}
+}
+
+func TestMatrixUserIsNoAgent(t *testing.T) {
+	runMatrix(t, func(t *testing.T, m *matrix, r *Route, fx fixture) {
+		if r.Capability != CapNode && r.Capability != CapServer {
+			return
+		}
+		path, body, header := m.request(r, fx)
+		res, data := m.h.raw("s1:4646", r.Method, path, header, body)
+		expectError(t, res, data, CodeForbidden)
+	})
+}
+
+func TestMatrixSpeaksForItselfOnly(t *testing.T) {
+	runMatrix(t, func(t *testing.T, m *matrix, r *Route, fx fixture) {
+		switch r.Name {
+		case routeProtoRegister, routeProtoPoll, routeProtoReport, routeProtoLeases, routeProtoBootstrap, routeProtoJoin, routeProtoAnnounce:
+		default:
+			return
+		}
+		fx.as = "n666"
+		for _, at := range []string{"s1:4647", "s2:4647"} {
+			path, body, header := m.request(r, fx)
+			res, data := m.h.raw(at, r.Method, path, header, body)
+			expectError(t, res, data, CodeForbidden)
+		}
+	})
+}
+
+// TestTable checks the table itself.
+func TestTable(t *testing.T) {
+	names, paths := map[string]bool{}, map[string]bool{}
+	user, peer := userCapabilities(), peerCapabilities()
+	for _, r := range Routes() {
+		if r.Capability == "" || !peer[r.Capability] {
+			t.Errorf("%s: capability %q is none", r.Name, r.Capability)
+		}
+		agents := strings.HasPrefix(r.Path, "/v1/node-protocol/")
+		if agents == user[r.Capability] {
+			t.Errorf("%s: path %s and capability %s do not fit", r.Name, r.Path, r.Capability)
+		}
+		if r.Doc == "" || strings.HasSuffix(r.Doc, ".") {
+			t.Errorf("%s: doc %q: want one line without a full stop", r.Name, r.Doc)
+		}
+		if names[r.Name] || paths[r.Method+r.Path] {
+			t.Errorf("%s: name or path stands twice", r.Name)
+		}
+		names[r.Name], paths[r.Method+r.Path] = true, true
+		if r.Write == (r.Method == http.MethodGet) && r.Write {
+			t.Errorf("%s: a GET that writes", r.Name)
+		}
+		if r.Concurrency <= 0 || r.Timeout <= 0 && !r.Stream || r.MaxBody > DefaultMaxBody && !r.Stream {
+			t.Errorf("%s: without a limit: %+v", r.Name, r)
+		}
+		if (r.handler.run == nil) == (r.handler.stream == nil) {
+			t.Errorf("%s: needs one handler", r.Name)
+		}
+	}
+	for name := range fixtures() {
+		if !names[name] {
+			t.Errorf("fixture %s has no route", name)
+		}
+	}
+}
+
+func errorIn(t *testing.T, res *http.Response, data []byte) *Error {
+	t.Helper()
+	e := new(Error)
+	if err := decodeStrict(data, e); err != nil {
+		t.Fatalf("%s: the error cannot be read: %v: %s", res.Status, err, data)
+	}
+	if e.Status() != res.StatusCode || e.Message == "" || res.Header.Get(headerError) != e.Code {
+		t.Errorf("%s with %s: %+v", res.Status, data, e)
+	}
+	return e
+}
+
+func expectError(t *testing.T, res *http.Response, data []byte, code string) *Error {
+	t.Helper()
+	if res.StatusCode < 300 {
+		t.Fatalf("got %s, want the error %s: %.200s", res.Status, code, data)
+	}
+	e := errorIn(t, res, data)
+	if e.Code != code {
+		t.Errorf("got code %s (%s), want %s", e.Code, e.Message, code)
+	}
+	return e
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}

@@ -1,0 +1,205 @@
+package api
+
+import (
+	"time"
+
+	"github.com/drover-io/drover/state"
+)
+
+// RegisterRequest is what an agent says of its machine when it starts and whenever that changes.
+type RegisterRequest struct {
+	ClusterID string // the cluster that the machine belonged to so far; "" for a machine that never joined one
+	Node      *state.Node
+}
+
+// RegisterResponse is the cluster's answer: where the machine is, from now on.
+type RegisterResponse struct {
+	ClusterID         string
+	Level             int           // the cluster's level; an agent whose maximum is below must not go on
+	Generation        uint64        // the node's, raised when it came back
+	RestoreGeneration uint64        // the state's, raised when a backup was restored
+	Index             uint64        // Raft index at which the node is stored
+	LeasePeriod       time.Duration // how often to poll at least
+}
+
+// PollRequest names what an agent found on its machine and waits for orders about it.
+type PollRequest struct {
+	NodeID            string
+	ClusterID         string
+	Boot              uint64        // the agent's boot counter
+	Generation        uint64        // the node's, as the last registration answered
+	Index             uint64        // newest index that the node has obeyed; answered when there is something newer
+	RestoreGeneration uint64        // newest restore generation that the node has seen
+	Wait              time.Duration // how long to wait for news; at most MaxPollWait
+	Held              []HeldAlloc   // every allocation found on the machine
+}
+
+// MaxPollWait bounds PollRequest.Wait.
+const MaxPollWait = 30 * time.Second
+
+// HeldAlloc is one allocation that an agent found on its machine.
+type HeldAlloc struct {
+	ID          string
+	ModifyIndex uint64 // of the row that the agent has; 0 when it knows the ID only
+}
+
+// PollResponse answers each held allocation by name, and adds what is new. What is in no list is left alone.
+type PollResponse struct {
+	ClusterID         string
+	Index             uint64 // state that the orders are made from; a node ignores one older than the newest it has seen
+	RestoreGeneration uint64
+	Level             int
+	LeaderID          string        // "" while there is none
+	LeaderAddr        string        // its peer address
+	LeasePeriod       time.Duration // how often to poll at least
+	Register          bool          // the cluster does not know the node, or knows it as down: register again
+	NodeStatus        string        // a state.NodeStatus constant
+
+	Run  []RunOrder `json:",omitempty"` // to start or to keep
+	Stop []string   `json:",omitempty"` // to stop: the cluster wants these allocations ended
+	Gone []string   `json:",omitempty"` // to stop and remove: the cluster knows nothing of these allocations
+}
+
+// RunOrder is one allocation to start or to keep.
+type RunOrder struct {
+	ID    string
+	Alloc *state.Alloc `json:",omitempty"` // nil when the row has not changed since the HeldAlloc's ModifyIndex
+	Job   *state.Job   `json:",omitempty"` // the allocation's version; nil together with Alloc
+}
+
+// ReportRequest is what a node says of its allocations. Report.NodeID must be the caller's.
+type ReportRequest struct {
+	ClusterID string
+	Report    state.NodeReport
+}
+
+// ReportResponse acknowledges a report: it is in the log.
+type ReportResponse struct {
+	Seq   uint64 // of the report acknowledged
+	Index uint64
+}
+
+// LeasesRequest carries the renewals that a server's polls brought, to the leader.
+type LeasesRequest struct {
+	ServerID string
+	Leases   []LeaseRenewal
+}
+
+// LeaseRenewal is one node's sign of life.
+type LeaseRenewal struct {
+	NodeID string
+	Boot   uint64
+	Age    time.Duration // how long ago, when the request was sent
+}
+
+// LeasesResponse is the leader's answer to relayed leases.
+type LeasesResponse struct {
+	Term        uint64
+	LeasePeriod time.Duration
+}
+
+// What a probe found.
+const (
+	ProbeAnswers = "answers" // the agent answered the ping
+	ProbeAccepts = "accepts" // the connection was accepted, the ping not answered
+	ProbeRefused = "refused" // the machine answered that nobody listens
+	ProbeSilent  = "silent"  // nothing came back
+)
+
+// ProbeRequest asks a voter to knock at nodes.
+type ProbeRequest struct {
+	Targets []ProbeTarget
+	Timeout time.Duration // per target; all are tried at once
+}
+
+// ProbeTarget is one node to knock at.
+type ProbeTarget struct {
+	NodeID   string
+	PeerAddr string
+}
+
+// ProbeResponse is what came back, in the order of the targets.
+type ProbeResponse struct {
+	ServerID string
+	Results  []ProbeResult
+}
+
+// ProbeResult is what came back from one node.
+type ProbeResult struct {
+	NodeID  string
+	Outcome string // a Probe constant
+	Boot    uint64 // of the agent that answered, 0 otherwise
+	Detail  string `json:",omitempty"`
+}
+
+// PingResponse says that an agent is alive, and which.
+type PingResponse struct {
+	NodeID    string
+	ClusterID string
+	Boot      uint64
+	Server    bool
+}
+
+// BootstrapRequest is one server asking another whether both may found a cluster.
+type BootstrapRequest struct {
+	NodeID   string
+	PeerAddr string
+	Expect   int  // bootstrap_expect of the asker
+	HasLog   bool // the asker has a Raft log: it must not found anything
+}
+
+// BootstrapResponse is the other server's word.
+type BootstrapResponse struct {
+	NodeID    string
+	PeerAddr  string
+	Expect    int
+	HasLog    bool
+	ClusterID string // "" before there is one
+}
+
+// JoinRequest is a server asking to be taken in.
+type JoinRequest struct {
+	NodeID    string
+	Name      string
+	PeerAddr  string
+	ClusterID string // "" for a server that never belonged to one
+	Level     int    // the highest level it can apply
+	Version   string
+}
+
+// JoinResponse says how the server stands in the Raft configuration.
+type JoinResponse struct {
+	ClusterID string
+	Level     int
+	Voter     bool
+}
+
+// AnnounceRequest is the highest level that a server can apply.
+type AnnounceRequest struct {
+	NodeID       string
+	Level        int
+	Version      string
+	AppliedIndex uint64
+}
+
+// AnnounceResponse is the cluster's level.
+type AnnounceResponse struct {
+	Level int
+}
+
+// ProgressResponse is how far a server is, for its promotion.
+type ProgressResponse struct {
+	NodeID       string
+	ClusterID    string
+	AppliedIndex uint64
+	LastTerm     uint64
+	Level        int // the highest level it can apply
+	Version      string
+	Readings     []HashReading `json:",omitempty"` // hashes of the state at some indexes, oldest first
+}
+
+// HashReading is the hash of every table after the entry at Index was applied.
+type HashReading struct {
+	Index  uint64
+	Hashes state.Hashes
+}

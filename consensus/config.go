@@ -1,0 +1,146 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// MaxProposal is the largest command in bytes. Larger ones are refused before they are proposed: one entry that takes long to
+// replicate holds up all that come after it.
+const MaxProposal = 1 << 20
+
+// FSM is what the log is applied to. Every server applies the same entries in the same order.
+type FSM interface {
+	// Apply applies one committed entry and returns its result, which may be an error value. It must not keep or change data.
+	Apply(index, term uint64, data []byte) any
+	// Snapshot returns a function that writes the state as it is at the moment of the call. The call itself costs nothing and
+	// may come from any goroutine; the function may run long, beside Apply.
+	Snapshot() (save func(io.Writer) error)
+	// Restore replaces the whole state by what r holds. On an error the old state stays.
+	Restore(r io.Reader) error
+}
+
+// Config says who a server is and what it works with. Durations must be the same on all servers of a cluster.
+type Config struct {
+	NodeID    string           // this server's ID; never changes, whatever its address
+	Dir       string           // directory of the log and the snapshots; created when missing, mode 0700
+	Transport raft.StreamLayer // listens for the other servers and dials them; Close closes it
+	Address   string           // host:port at which the others reach Transport; default Transport.Addr()
+	FSM       FSM
+
+	// AddressOf returns the present address of a server by its ID, from gossip. When it does not know, or is nil, the address
+	// in raft's configuration is used, which may be old.
+	AddressOf func(id string) (addr string, ok bool)
+
+	HeartbeatTimeout time.Duration // a follower that hears nothing for this long asks for an election
+	ElectionTimeout  time.Duration // a candidate that has not won after this long tries again; not below HeartbeatTimeout
+	LeaderLease      time.Duration // a leader that reaches no majority for this long steps down; not above HeartbeatTimeout
+	CommitTimeout    time.Duration // how soon followers hear what is committed when no new entry tells them
+	RPCTimeout       time.Duration // limit of one exchange with another server; snapshots get more by their size
+	ProposeTimeout   time.Duration // longest wait of Propose, Barrier, VerifyLeader and membership changes
+	LockTimeout      time.Duration // how long Open waits for another process to let go of the log
+
+	SnapshotInterval  time.Duration // how often to look whether a snapshot is due
+	SnapshotThreshold uint64        // entries since the last snapshot that make one due
+	TrailingLogs      uint64        // entries kept behind a snapshot for followers that are a little late
+	SnapshotsKept     int           // snapshot files kept
+
+	// StallAfter is how long one write to the log may hang before the server gives itself up.
+	StallAfter time.Duration
+	// OnStall is called once, with the transport closed already, when a write hung (ErrStalled) or the server could not save
+	// its vote or term. The process must exit: it can neither lead nor follow.
+	OnStall func(error)
+
+	// CheckSnapshot reads a snapshot that an operator wants restored and says whether it is whole. Without it a damaged file
+	// takes down every server, because raft cannot refuse a snapshot once it is in the log.
+	CheckSnapshot func(io.Reader) error
+
+	// NoSync leaves flushing the log to the kernel: for tests only, as a power cut then loses acknowledged writes.
+	NoSync bool
+
+	Logger hclog.Logger
+
+	wrapStore func(logStore) logStore // tests put a failing disk here
+}
+
+// DefaultConfig returns the settings of a cluster on a local network: a dead leader is replaced within about 1.5 s.
+func DefaultConfig() Config {
+	return Config{
+		HeartbeatTimeout:  500 * time.Millisecond,
+		ElectionTimeout:   500 * time.Millisecond,
+		LeaderLease:       250 * time.Millisecond,
+		CommitTimeout:     20 * time.Millisecond,
+		RPCTimeout:        5 * time.Second,
+		ProposeTimeout:    5 * time.Second,
+		LockTimeout:       2 * time.Second,
+		SnapshotInterval:  30 * time.Second,
+		SnapshotThreshold: 8192,
+		TrailingLogs:      10240,
+		SnapshotsKept:     2,
+		StallAfter:        5 * time.Second,
+		Logger:            hclog.NewNullLogger(),
+	}
+}
+
+// DevConfig returns the settings of a single server on a developer's machine: it leads within about 0.3 s.
+func DevConfig() Config {
+	c := DefaultConfig()
+	c.HeartbeatTimeout = 200 * time.Millisecond
+	c.ElectionTimeout = 200 * time.Millisecond
+	c.LeaderLease = 100 * time.Millisecond
+	return c
+}
+
+// Validate says what is missing or contradictory.
+func (c Config) Validate() error {
+	var errs []error
+	need := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	need(c.NodeID != "", "NodeID is empty")
+	need(c.Dir != "", "Dir is empty")
+	need(c.Transport != nil, "Transport is nil")
+	need(c.FSM != nil, "FSM is nil")
+	need(c.Logger != nil, "Logger is nil; start from DefaultConfig")
+	need(c.ElectionTimeout >= c.HeartbeatTimeout, "ElectionTimeout %s is below HeartbeatTimeout %s", c.ElectionTimeout, c.HeartbeatTimeout)
+	need(c.LeaderLease <= c.HeartbeatTimeout, "LeaderLease %s is above HeartbeatTimeout %s", c.LeaderLease, c.HeartbeatTimeout)
+	for name, d := range map[string]time.Duration{
+		"HeartbeatTimeout": c.HeartbeatTimeout, "LeaderLease": c.LeaderLease, "CommitTimeout": c.CommitTimeout, "RPCTimeout": c.RPCTimeout,
+		"ProposeTimeout": c.ProposeTimeout, "LockTimeout": c.LockTimeout, "SnapshotInterval": c.SnapshotInterval, "StallAfter": c.StallAfter,
+	} {
+		need(d > 0, "%s must be above 0", name)
+	}
+	need(c.SnapshotsKept > 0, "SnapshotsKept must be above 0")
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("check consensus configuration: %w", err)
+	}
+	return nil
+}
+
+// raftConfig is the library's view of c.
+func (c Config) raftConfig() *raft.Config {
+	rc := raft.DefaultConfig()
+	rc.LocalID = raft.ServerID(c.NodeID)
+	rc.HeartbeatTimeout = c.HeartbeatTimeout
+	rc.ElectionTimeout = c.ElectionTimeout
+	rc.LeaderLeaseTimeout = c.LeaderLease
+	rc.CommitTimeout = c.CommitTimeout
+	rc.SnapshotInterval = c.SnapshotInterval
+	rc.SnapshotThreshold = c.SnapshotThreshold
+	rc.TrailingLogs = c.TrailingLogs
+	// One append to a follower carries at most this many entries whatever their size, so 64 MiB at worst.
+	rc.MaxAppendEntries = 64
+	rc.BatchApplyCh = true
+	// A removed server stays up and answers; its agent decides what to do.
+	rc.ShutdownOnRemove = false
+	rc.NoLegacyTelemetry = true
+	rc.Logger = c.Logger
+	return rc
+}

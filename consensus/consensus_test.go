@@ -1,0 +1,469 @@
+package consensus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/drover-io/drover/internal/simnet"
+)
+
+func TestLeaderKilledUnderLoad(t *testing.T) {
+	for _, n := range []int{3, 5} {
+		for name, manner := range map[string]simnet.Manner{"process died": simnet.Refuse, "machine gone": simnet.Silent} {
+			t.Run(fmt.Sprintf("%d servers, %s", n, name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cl := bootstrapped(t, n, nil)
+					ld := cl.load(4)
+					time.Sleep(time.Second)
+					old := cl.leader()
+					oldTerm := old.Term()
+					cl.net.Kill(old.host, manner)
+					start := time.Now()
+					cl.stop(old)
+					fresh := cl.leader()
+					took := time.Since(start)
+					t.Logf("replaced after %s", took)
+					if took > 4*time.Second {
+						t.Errorf("leader replaced after %s", took)
+					}
+					if fresh.id == old.id || fresh.Term() <= oldTerm {
+						t.Errorf("leader %s of term %d after %s of term %d", fresh.id, fresh.Term(), old.id, oldTerm)
+					}
+					time.Sleep(time.Second)
+					cl.net.Restart(old.host)
+					back := cl.open(old.id, old.host.IP())
+					time.Sleep(time.Second)
+					ld.check()
+					if back.IsLeader() {
+						t.Error("a server that came back took leadership away")
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestPartitionAndHeal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 5, nil)
+		ld := cl.load(3)
+		time.Sleep(time.Second)
+		old := cl.leader()
+		var minority, majority []*simnet.Host
+		for _, s := range cl.all() {
+			if s == old || len(minority) == 0 && s.id > old.id || len(minority) == 1 && slices.Contains(minority, old.host) {
+				minority = append(minority, s.host)
+			} else {
+				majority = append(majority, s.host)
+			}
+		}
+		cl.net.Partition(minority, majority)
+		time.Sleep(20 * time.Second)
+		if old.IsLeader() {
+			t.Error("the leader still leads a minority")
+		}
+		fresh := cl.leader()
+		if !slices.Contains(majority, fresh.host) {
+			t.Errorf("leader %s is in the minority", fresh.id)
+		}
+		term := fresh.Term()
+		cl.net.Heal()
+		time.Sleep(10 * time.Second)
+		ld.check()
+		if got := cl.leader(); got != fresh || got.Term() != term {
+			t.Errorf("healing moved leadership from %s (term %d) to %s (term %d)", fresh.id, term, got.id, got.Term())
+		}
+	})
+}
+
+func TestErrorsSayWhatBecameOfAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		l, f := cl.leader(), cl.follower()
+		if _, err := f.Propose(t.Context(), []byte("x")); !errors.Is(err, ErrNotLeader) || errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("propose on a follower: %v", err)
+		}
+		if err := f.VerifyLeader(t.Context()); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("verify on a follower: %v", err)
+		}
+		if r, err := l.Propose(t.Context(), make([]byte, MaxProposal)); err != nil || r.Value != 1 || r.Index == 0 {
+			t.Errorf("propose at the limit: %+v, %v", r, err)
+		}
+		if _, err := l.Propose(t.Context(), make([]byte, MaxProposal+1)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("propose above the limit: %v", err)
+		}
+		if r, err := l.Propose(t.Context(), []byte("bad")); err != nil || r.Value.(error).Error() != "bad command" {
+			t.Errorf("propose what the FSM refuses: %+v, %v", r, err)
+		}
+		done, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := l.Propose(done, []byte("x")); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("propose with a context that is over: %v", err)
+		}
+		cl.net.Isolate(l.host)
+		start := time.Now()
+		if _, err := l.Propose(t.Context(), []byte("lost")); !errors.Is(err, ErrLeadershipLost) || !errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("propose when cut off: %v", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("that took %s", took)
+		}
+		cl.net.Heal()
+	})
+}
+
+// A caller that gives up early gets ErrTimeout, and the limit holds however slow the others are.
+func TestProposeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, func(c *Config) {
+			c.LeaderLease, c.HeartbeatTimeout, c.ElectionTimeout = time.Minute, time.Minute, time.Minute
+		})
+		l := cl.leader()
+		cl.net.Isolate(l.host)
+		start := time.Now()
+		_, err := l.Propose(t.Context(), []byte("x"))
+		if took := time.Since(start); !errors.Is(err, ErrTimeout) || took != 5*time.Second {
+			t.Errorf("got %v after %s", err, took)
+		}
+		cause := errors.New("term over")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(cause) })
+		if _, err := l.Propose(ctx, []byte("x")); !errors.Is(err, ErrUnknownOutcome) || !errors.Is(err, cause) {
+			t.Errorf("got %v", err)
+		}
+		cl.net.Heal()
+	})
+}
+
+func TestJoinPromoteRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		l := cl.leader()
+		for i := range 200 {
+			cl.propose(l, fmt.Sprint(i))
+		}
+		if err := l.Promote(t.Context(), "n4"); !errors.Is(err, ErrNoSuchServer) {
+			t.Errorf("promote a stranger: %v", err)
+		}
+		n4 := cl.open("n4", "10.0.0.4")
+		cl.net.Isolate(n4.host)
+		if err := l.AddNonvoter(t.Context(), n4.id, n4.addr); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if err := l.Promote(t.Context(), n4.id); !errors.Is(err, ErrBehind) {
+			t.Errorf("promote a server that cannot be reached: %v", err)
+		}
+		if ids, err := l.PromoteCaughtUp(t.Context()); len(ids) != 0 || err != nil {
+			t.Errorf("promoted %v, %v", ids, err)
+		}
+		cl.net.Heal()
+		// Under load it is never level with the newest entry, and is promoted all the same.
+		ld := cl.load(2)
+		var promoted []string
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			ids, err := l.PromoteCaughtUp(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			promoted = append(promoted, ids...)
+		}
+		close(ld.stop)
+		ld.wg.Wait()
+		if !slices.Equal(promoted, []string{"n4"}) {
+			t.Fatalf("promoted %v", promoted)
+		}
+		for _, p := range l.Peers() {
+			if !p.Voter || p.Leader != (p.ID == l.id) || p.LastContact > time.Second || p.LastIndex == 0 || p.Addr != cl.book[p.ID] {
+				t.Errorf("peer %+v", p)
+			}
+		}
+		cl.same()
+		if err := l.Remove(t.Context(), n4.id); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Remove(t.Context(), n4.id); !errors.Is(err, ErrNoSuchServer) {
+			t.Errorf("remove twice: %v", err)
+		}
+		term := l.Term()
+		time.Sleep(30 * time.Second)
+		if l.Term() != term || !l.IsLeader() {
+			t.Error("a removed server unseated the leader")
+		}
+		if got := len(l.Peers()); got != 3 {
+			t.Errorf("%d peers", got)
+		}
+	})
+}
+
+func TestLeaderRemovesItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		l := cl.leader()
+		if err := l.Remove(t.Context(), l.id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		fresh := cl.leader()
+		if fresh == l || len(fresh.Peers()) != 2 {
+			t.Errorf("leader %s of %d peers", fresh.id, len(fresh.Peers()))
+		}
+		if err := fresh.Remove(t.Context(), cl.servers[otherOf(fresh)].id); err != nil {
+			t.Fatal(err)
+		}
+		if err := fresh.Remove(t.Context(), fresh.id); err == nil || errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("remove the last voter: %v", err)
+		}
+		cl.propose(fresh, "alone")
+	})
+}
+
+func otherOf(s *server) string {
+	for _, p := range s.Peers() {
+		if p.ID != s.id {
+			return p.ID
+		}
+	}
+	return ""
+}
+
+func TestServerKeepsItsIdentityAtANewAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		f := cl.follower()
+		cl.propose(cl.leader(), "before")
+		cl.net.Kill(f.host, simnet.Silent)
+		cl.stop(f)
+		time.Sleep(5 * time.Second)
+		cl.propose(cl.leader(), "while away")
+		moved := cl.open(f.id, "10.0.0.77")
+		time.Sleep(10 * time.Second)
+		if got := cl.same(); !slices.Equal(got, []string{"before", "while away"}) {
+			t.Errorf("got %q", got)
+		}
+		// It leads from there, the others find it, and the configuration learns the address when told.
+		if err := cl.leader().Transfer(t.Context(), moved.id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		for _, s := range cl.all() {
+			if id, addr := s.Leader(); id != moved.id || addr != "10.0.0.77:4647" {
+				t.Errorf("%s says the leader is %s at %s", s.id, id, addr)
+			}
+		}
+		if err := moved.UpdateAddress(t.Context(), moved.id, moved.addr); err != nil {
+			t.Fatal(err)
+		}
+		if m, _ := moved.member(moved.id); string(m.Address) != "10.0.0.77:4647" || len(moved.Peers()) != 3 {
+			t.Errorf("configured as %+v", m)
+		}
+		if err := moved.UpdateAddress(t.Context(), "n9", "x:1"); !errors.Is(err, ErrNoSuchServer) {
+			t.Errorf("update of a stranger: %v", err)
+		}
+	})
+}
+
+func TestTransfer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		ld := cl.load(2)
+		for range 10 {
+			l, f := cl.leader(), cl.follower()
+			if err := l.Transfer(t.Context(), f.id); err != nil {
+				t.Errorf("transfer to %s: %v", f.id, err)
+			}
+			time.Sleep(500 * time.Millisecond)
+			if got := cl.leader(); got != f {
+				t.Errorf("%s leads, want %s", got.id, f.id)
+			}
+		}
+		l := cl.leader()
+		if err := l.Transfer(t.Context(), ""); err != nil || l.IsLeader() {
+			t.Errorf("transfer to anybody: %v", err)
+		}
+		if err := l.Transfer(t.Context(), ""); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("transfer by a follower: %v", err)
+		}
+		time.Sleep(time.Second)
+		if err := cl.leader().Transfer(t.Context(), "n9"); !errors.Is(err, ErrNoSuchServer) {
+			t.Errorf("transfer to a stranger: %v", err)
+		}
+		ld.check()
+	})
+}
+
+func TestBootstrapOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := newCluster(t, nil)
+		s := cl.open("n1", "10.0.0.1")
+		if has, err := s.HasState(); has || err != nil {
+			t.Errorf("new server has state: %v, %v", has, err)
+		}
+		time.Sleep(time.Minute) // a server without configuration never elects itself
+		if s.IsLeader() || s.Term() != 0 || s.LastContact() < time.Minute {
+			t.Errorf("leads %v in term %d, last contact %s", s.IsLeader(), s.Term(), s.LastContact())
+		}
+		first := []Server{{s.id, s.addr}}
+		if err := s.Bootstrap(nil); err == nil || errors.Is(err, ErrHasState) {
+			t.Errorf("bootstrap with nobody: %v", err)
+		}
+		if err := s.Bootstrap(first); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Bootstrap(first); !errors.Is(err, ErrHasState) {
+			t.Errorf("bootstrap twice: %v", err)
+		}
+		cl.leader()
+		if err := s.Bootstrap(first); !errors.Is(err, ErrHasState) {
+			t.Errorf("bootstrap on the leader: %v", err)
+		}
+		if has, err := s.HasState(); !has || err != nil || s.LastContact() != 0 {
+			t.Errorf("has state: %v, %v", has, err)
+		}
+	})
+}
+
+func TestOpenRefusesALockedLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 1, nil)
+		cfg, _ := cl.config("n1", "10.0.0.2")
+		start := time.Now()
+		_, err := Open(cfg)
+		if !errors.Is(err, ErrLocked) || time.Since(start) > 3*time.Second {
+			t.Errorf("got %v after %s", err, time.Since(start))
+		}
+		if _, err := cl.net.Host("10.0.0.3").Dial(t.Context(), "10.0.0.2:4647"); err == nil {
+			t.Error("the transport of a failed Open still listens")
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	err := Config{}.Validate()
+	for _, want := range []string{"NodeID", "Dir", "Transport", "FSM", "Logger", "StallAfter"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not mention %s", err, want)
+		}
+	}
+	if _, err := Open(Config{}); err == nil {
+		t.Error("opened with an empty configuration")
+	}
+	bad := DefaultConfig()
+	bad.ElectionTimeout, bad.LeaderLease = time.Millisecond, time.Hour
+	if err := bad.Validate(); !strings.Contains(err.Error(), "ElectionTimeout 1ms is below") || !strings.Contains(err.Error(), "LeaderLease 1h0m0s is above") {
+		t.Error(err)
+	}
+}
+
+func TestClosedSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 1, func(c *Config) {
+			d := DevConfig()
+			c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLease = d.HeartbeatTimeout, d.ElectionTimeout, d.LeaderLease
+		})
+		s := cl.leader()
+		cl.propose(s, "x")
+		cl.stop(s)
+		if err := s.Close(); err != nil {
+			t.Errorf("close twice: %v", err)
+		}
+		if _, err := s.Propose(t.Context(), []byte("x")); err == nil {
+			t.Error("proposed after close")
+		}
+		if err := s.WaitApplied(t.Context(), 1<<40); !errors.Is(err, ErrClosed) {
+			t.Errorf("wait after close: %v", err)
+		}
+		if err := s.WhileLeader(t.Context(), nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("lead after close: %v", err)
+		}
+		if _, _, err := s.SaveSnapshot(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("snapshot after close: %v", err)
+		}
+		if err := s.Bootstrap(nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("bootstrap after close: %v", err)
+		}
+	})
+}
+
+func TestWaitApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		l, f := cl.leader(), cl.follower()
+		index := cl.propose(l, "a")
+		if err := f.WaitApplied(t.Context(), index); err != nil || !slices.Equal(f.fsm.all(), []string{"a"}) {
+			t.Errorf("follower has %q, %v", f.fsm.all(), err)
+		}
+		// Entries without a command count too.
+		if err := l.Barrier(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.WaitApplied(t.Context(), l.LastIndex()); err != nil || l.LastIndex() <= index {
+			t.Errorf("wait for the barrier at %d after %d: %v", l.LastIndex(), index, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.WaitApplied(ctx, index+100); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("wait for what does not come: %v", err)
+		}
+		time.AfterFunc(time.Second, func() { cl.propose(l, "b") })
+		start := time.Now()
+		if err := f.WaitApplied(t.Context(), l.LastIndex()+1); err != nil || time.Since(start) > 1200*time.Millisecond {
+			t.Errorf("waited %s, %v", time.Since(start), err)
+		}
+		if s := f.Stats(); s["applied_index"] == "" || s["state"] != "Follower" || s["store_error"] != "" {
+			t.Errorf("stats %v", s)
+		}
+	})
+}
+
+func TestCommandsKeepTheirTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 3, nil)
+		l := cl.leader()
+		cl.propose(l, "a")
+		first := l.Term()
+		if err := l.Transfer(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		l = cl.leader()
+		cl.propose(l, "b")
+		if got := l.fsm.terms; !slices.Equal(got, []uint64{first, l.Term()}) {
+			t.Errorf("applied in terms %d; leaders of %d and %d", got, first, l.Term())
+		}
+	})
+}
+
+func TestCompactLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 1, func(c *Config) { c.TrailingLogs, c.SnapshotThreshold = 10, 1<<40 })
+		s := cl.leader()
+		for range 90 {
+			cl.propose(s, string(bytes.Repeat([]byte("x"), MaxProposal-10)))
+		}
+		cl.propose(s, "last")
+		rc, _, err := s.SaveSnapshot(t.Context()) // trims the log
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rc.Close()
+		before := size(t, s)
+		cl.stop(s)
+		s = cl.open("n1", "10.0.0.1")
+		cl.leader()
+		if after := size(t, s); after > before/3 {
+			t.Errorf("log file of %d bytes became %d", before, after)
+		}
+		if got := s.fsm.all(); len(got) != 91 || got[90] != "last" {
+			t.Errorf("%d lines after the copy", len(got))
+		}
+	})
+}

@@ -1,0 +1,141 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// appliedPoll is how often a waiter looks by itself: entries without a command (a new term's first, barriers) reach no FSM and
+// wake nobody.
+const appliedPoll = 20 * time.Millisecond
+
+// machine puts an FSM behind raft's interface and knows how far it has come: raft's own applied index counts entries that are
+// only queued for it.
+type machine struct {
+	fsm     FSM
+	applied atomic.Uint64
+
+	mu   sync.Mutex
+	wake chan struct{} // closed at the next change of applied; nil while nobody waits
+}
+
+var _ raft.BatchingFSM = (*machine)(nil)
+
+// Apply is raft's way to apply one entry.
+func (m *machine) Apply(l *raft.Log) any {
+	return m.ApplyBatch([]*raft.Log{l})[0]
+}
+
+// ApplyBatch is raft's way to apply many entries.
+func (m *machine) ApplyBatch(logs []*raft.Log) []any {
+	results := make([]any, len(logs))
+	for i, l := range logs {
+		if l.Type == raft.LogCommand {
+			results[i] = m.fsm.Apply(l.Index, l.Term, l.Data)
+		}
+		m.applied.Store(l.Index)
+	}
+	m.changed()
+	return results
+}
+
+// Snapshot takes the state as it is; raft writes it out later, beside Apply.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
+	return saver(m.fsm.Snapshot()), nil
+}
+
+// Restore replaces the state.
+func (m *machine) Restore(rc io.ReadCloser) error {
+	if err := m.fsm.Restore(rc); err != nil {
+		return err
+	}
+	var inner io.ReadCloser = rc
+	for {
+		w, ok := inner.(raft.ReadCloserWrapper)
+		if !ok {
+			break
+		}
+		inner = w.WrappedReadCloser()
+	}
+	if s, ok := inner.(*indexedSource); ok {
+		m.applied.Store(s.index)
+	}
+	m.changed()
+	return nil
+}
+
+func (m *machine) changed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.wake != nil {
+		close(m.wake)
+		m.wake = nil
+	}
+}
+
+func (m *machine) next() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.wake == nil {
+		m.wake = make(chan struct{})
+	}
+	return m.wake
+}
+
+// saver writes one snapshot.
+type saver func(io.Writer) error
+
+// Persist writes the snapshot into raft's file.
+func (s saver) Persist(sink raft.SnapshotSink) error {
+	if err := s(sink); err != nil {
+		if cerr := sink.Cancel(); cerr != nil {
+			return fmt.Errorf("write snapshot: %w (and drop it: %w)", err, cerr)
+		}
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release has nothing to let go of: a snapshot is a value.
+func (s saver) Release() {}
+
+// AppliedIndex returns the index up to which the FSM has applied every entry.
+func (c *Consensus) AppliedIndex() uint64 {
+	queued := c.raft.AppliedIndex()
+	done := c.machine.applied.Load()
+	// Entries without a command never reach the FSM: those right behind its last one count as done.
+	for done < queued {
+		var l raft.Log
+		if err := c.logs.GetLog(done+1, &l); err != nil || l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
+			break
+		}
+		done++
+	}
+	return done
+}
+
+// WaitApplied waits until the FSM has applied the entry at index.
+func (c *Consensus) WaitApplied(ctx context.Context, index uint64) error {
+	tick := time.NewTicker(appliedPoll)
+	defer tick.Stop()
+	for {
+		next := c.machine.next()
+		if c.AppliedIndex() >= index {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-tick.C:
+		case <-c.closing.Done():
+			return fmt.Errorf("wait for index %d: %w", index, ErrClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("wait for index %d, applied %d: %w", index, c.AppliedIndex(), context.Cause(ctx))
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bberrors "go.etcd.io/bbolt/errors"
+)
+
+// logFile is the name of the log in Config.Dir.
+const logFile = "raft.db"
+
+// stallSteps is in how many steps StallAfter is counted. A process that was frozen or a machine that slept misses steps together
+// and is not mistaken for a hung disk.
+const stallSteps = 5
+
+// logStore is raft's log and its vote in one file.
+type logStore interface {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
+}
+
+// openStore opens the log behind its watchdog.
+func openStore(cfg Config, stalled func(error)) (logStore, error) {
+	path := filepath.Join(cfg.Dir, logFile)
+	if err := compactLog(path, cfg.LockTimeout, cfg.Logger); err != nil {
+		return nil, err
+	}
+	bolt, err := openBolt(path, cfg.LockTimeout, cfg.NoSync)
+	if err != nil {
+		return nil, err
+	}
+	var s logStore = bolt
+	if cfg.wrapStore != nil {
+		s = cfg.wrapStore(s)
+	}
+	return &watchedStore{logStore: s, limit: cfg.StallAfter, stalled: stalled}, nil
+}
+
+func openBolt(path string, wait time.Duration, noSync bool) (*raftboltdb.BoltStore, error) {
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(wait), NoSync: noSync})
+	if errors.Is(err, bberrors.ErrTimeout) {
+		return nil, fmt.Errorf("open raft log %s: %w: is an agent running with this data directory?", path, ErrLocked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open raft log %s: %w", path, err)
+	}
+	return bolt, nil
+}
+
+func boltOptions(wait time.Duration) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout: wait, // without it a locked file is waited for for ever
+		// A log that was trimmed has a long list of free pages; writing it with every entry costs ten times the entry.
+		NoFreelistSync: true,
+		FreelistType:   bbolt.FreelistMapType,
+	}
+}
+
+// watchedStore notices writes that hang or fail.
+type watchedStore struct {
+	logStore
+	limit   time.Duration
+	stalled func(error)
+
+	mu  sync.Mutex
+	err error
+}
+
+// watch runs one write and barks when it takes longer than the limit.
+func (w *watchedStore) watch(what string, write func() error) error {
+	// The timer's own goroutine barks, because this one hangs; the mutex keeps it from re-arming after the write.
+	var mu sync.Mutex
+	done, steps := false, 0
+	var timer *time.Timer
+	mu.Lock()
+	timer = time.AfterFunc(w.limit/stallSteps, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if done {
+			return
+		}
+		if steps++; steps < stallSteps {
+			timer.Reset(w.limit / stallSteps)
+			return
+		}
+		w.stalled(fmt.Errorf("%s: %w: no answer from the disk after %s", what, ErrStalled, w.limit))
+	})
+	mu.Unlock()
+
+	err := write()
+	timer.Stop()
+	w.mu.Lock()
+	w.err = err
+	w.mu.Unlock()
+	mu.Lock()
+	done = true
+	mu.Unlock()
+	return err
+}
+
+func (w *watchedStore) lastError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// StoreLog writes one entry.
+func (w *watchedStore) StoreLog(l *raft.Log) error {
+	return w.watch("append to raft log", func() error { return w.logStore.StoreLog(l) })
+}
+
+// StoreLogs writes entries.
+func (w *watchedStore) StoreLogs(l []*raft.Log) error {
+	return w.watch("append to raft log", func() error { return w.logStore.StoreLogs(l) })
+}
+
+// DeleteRange trims the log.
+func (w *watchedStore) DeleteRange(from, to uint64) error {
+	return w.watch("trim raft log", func() error { return w.logStore.DeleteRange(from, to) })
+}
+
+// Set saves a part of the vote.
+func (w *watchedStore) Set(key, value []byte) error {
+	return w.vote(func() error { return w.logStore.Set(key, value) })
+}
+
+// SetUint64 saves the term or a part of the vote.
+func (w *watchedStore) SetUint64(key []byte, value uint64) error {
+	return w.vote(func() error { return w.logStore.SetUint64(key, value) })
+}
+
+// vote saves what raft panics about when it cannot: the agent hears of it first and can exit in order.
+func (w *watchedStore) vote(write func() error) error {
+	err := w.watch("save raft term or vote", write)
+	if err != nil {
+		w.stalled(fmt.Errorf("save raft term or vote: %w", err))
+	}
+	return err
+}

@@ -1,0 +1,254 @@
+package herd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/internal/waitfor"
+)
+
+// Drivers of a herd.
+const (
+	DriverContainerd = "containerd"
+	DriverExec       = "exec"
+)
+
+// Options say what herd to make.
+type Options struct {
+	Dir     string // disks of the machines and everything else the herd writes
+	Drover  string // the binary
+	Servers int    // machines 1 … Servers are servers that also run work
+	Clients int    // further machines only run work
+	Driver  string // DriverContainerd or DriverExec
+
+	// HostContainerd is the socket of the host's daemon, shared by all machines: they then have their network only. "" gives
+	// each machine a daemon of its own.
+	HostContainerd string
+	// Containerd is a containerd binary to start on each machine before its agent; "" leaves it to the agent to bring its own.
+	Containerd string
+	// Config is further configuration for every agent, in HCL.
+	Config string
+}
+
+// Herd is a cluster of agents, each on its own machine.
+type Herd struct {
+	Options
+	Wire  *Wire
+	Nodes []*Node
+}
+
+// Node is a machine with an agent.
+type Node struct {
+	*Machine
+	Server bool
+	API    *api.Client
+
+	herd       *Herd
+	agent      int // PID of the agent on the machine; 0 when none was started
+	containerd int
+}
+
+// New boots the machines and starts their agents. It does not wait for a leader: see WaitReady.
+func New(o Options) (*Herd, error) {
+	w, err := OpenWire()
+	if err != nil {
+		return nil, err
+	}
+	h := &Herd{Options: o, Wire: w}
+	for i := range o.Servers + o.Clients {
+		if err := h.addNode(fmt.Sprintf("m%d", i+1), i < o.Servers); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
+	for _, n := range h.Nodes {
+		if err := n.StartAgent(); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
+	return h, nil
+}
+
+func (h *Herd) addNode(name string, server bool) error {
+	m, err := h.Wire.NewMachine(name, filepath.Join(h.Dir, name), h.HostContainerd != "")
+	if err != nil {
+		return err
+	}
+	client, err := api.New(api.Config{Addr: fmt.Sprintf("http://%s:4646", m.IP)})
+	if err != nil {
+		return err
+	}
+	n := &Node{Machine: m, Server: server, API: client, herd: h}
+	h.Nodes = append(h.Nodes, n)
+	return n.Boot()
+}
+
+// Close powers every machine off and removes the bridge. The disks stay.
+func (h *Herd) Close() error { return h.Wire.Close() }
+
+// Keep lets the herd outlive this program.
+func (h *Herd) Keep() error {
+	var errs []error
+	for _, n := range h.Nodes {
+		if n.InitPID() != 0 {
+			errs = append(errs, n.keep())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// config is the agent's configuration file.
+func (n *Node) config() string {
+	var join []string
+	for _, o := range n.herd.Nodes {
+		if o.Server {
+			join = append(join, fmt.Sprintf("%q", o.IP.String()))
+		}
+	}
+	role := ""
+	if n.Server {
+		role = fmt.Sprintf("server {\n  enabled          = true\n  bootstrap_expect = %d\n}\n", n.herd.Servers)
+	}
+	driver := ""
+	if n.herd.HostContainerd != "" {
+		driver = fmt.Sprintf("drivers {\n  containerd {\n    address = %q\n  }\n}\n", n.herd.HostContainerd)
+	}
+	return fmt.Sprintf(`name      = %q
+data_dir  = %q
+bind_addr = %q
+insecure  = true # the bridge is this machine's own
+log_level = "debug"
+
+%sclient {
+  enabled = true
+  server_join {
+    retry_join = [%s]
+  }
+}
+%s%s
+`, n.Name, filepath.Join(n.Dir, "data"), n.IP.String(), role, strings.Join(join, ", "), driver, n.herd.Config)
+}
+
+// StartAgent starts the machine's agent, and its containerd before when it has one of its own.
+func (n *Node) StartAgent() error {
+	file := filepath.Join(n.Dir, "agent.hcl")
+	if err := os.WriteFile(file, []byte(n.config()), 0o644); err != nil {
+		return err
+	}
+	if n.herd.Containerd != "" {
+		if alive, _, err := n.Status(n.containerd); err != nil || n.containerd == 0 || !alive {
+			if err := n.StartContainerd(); err != nil {
+				return err
+			}
+		}
+	}
+	pid, err := n.Start("agent.log", nil, n.herd.Drover, "agent", "--config", file)
+	if err != nil {
+		return err
+	}
+	n.agent = pid
+	return nil
+}
+
+// StartContainerd starts the machine's own containerd.
+func (n *Node) StartContainerd() error {
+	root := filepath.Join(n.Dir, "containerd")
+	pid, err := n.Start("containerd.log", nil, n.herd.Containerd, "--root", root, "--state", "/run/containerd",
+		"--address", "/run/containerd/containerd.sock")
+	if err != nil {
+		return err
+	}
+	n.containerd = pid
+	return nil
+}
+
+// SignalAgent sends the agent a signal; a killed agent is started again with StartAgent.
+func (n *Node) SignalAgent(sig syscall.Signal) error { return n.Signal(n.agent, sig) }
+
+// AgentAlive reports whether the agent's process is there.
+func (n *Node) AgentAlive() bool {
+	alive, _, err := n.Status(n.agent)
+	return err == nil && alive
+}
+
+// KillAgent kills the agent -9 and waits until its process is gone.
+func (n *Node) KillAgent(ctx context.Context) error {
+	if err := n.SignalAgent(syscall.SIGKILL); err != nil {
+		return err
+	}
+	_, err := waitfor.True(ctx, 5*time.Second, time.Millisecond, func(context.Context) error {
+		if n.AgentAlive() {
+			return fmt.Errorf("agent of %s is still there", n.Name)
+		}
+		return nil
+	})
+	return err
+}
+
+// Drover runs the command line on the wire, asking this node's agent, and returns its output.
+func (n *Node) Drover(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, n.herd.Drover, args...)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("DROVER_ADDR=http://%s:4646", n.IP))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Up are the nodes whose machine is on.
+func (h *Herd) Up() []*Node {
+	var up []*Node
+	for _, n := range h.Nodes {
+		if n.InitPID() != 0 && n.AgentAlive() {
+			up = append(up, n)
+		}
+	}
+	return up
+}
+
+// WaitReady waits until there is a leader and every machine that is on is a ready node.
+func (h *Herd) WaitReady(ctx context.Context, timeout time.Duration) (time.Duration, error) {
+	return waitfor.True(ctx, timeout, 20*time.Millisecond, func(ctx context.Context) error {
+		up := h.Up()
+		if len(up) == 0 {
+			return errors.New("no agent is running")
+		}
+		nodes, _, err := up[0].API.Nodes(ctx, api.QueryOptions{})
+		if err != nil {
+			return err
+		}
+		ready := map[string]bool{}
+		for _, x := range nodes {
+			ready[x.Name] = x.Status == "ready"
+		}
+		for _, n := range up {
+			if !ready[n.Name] {
+				return fmt.Errorf("node %s is not ready", n.Name)
+			}
+		}
+		return nil
+	})
+}
+
+// Leader is the node whose agent leads.
+func (h *Herd) Leader(ctx context.Context) (*Node, error) {
+	for _, n := range h.Up() {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		addr, err := n.API.StatusLeader(ctx)
+		cancel()
+		if err != nil || addr == "" {
+			continue
+		}
+		for _, l := range h.Nodes {
+			if strings.HasPrefix(addr, l.IP.String()+":") && l.AgentAlive() {
+				return l, nil
+			}
+		}
+	}
+	return nil, errors.New("no leader")
+}

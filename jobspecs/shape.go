@@ -1,0 +1,282 @@
+package jobspecs
+
+import (
+	"maps"
+	"regexp"
+	"strconv"
+	"strings"
+
+	version "github.com/hashicorp/go-version"
+)
+
+// shape brings the tree of a job into the one form that a state.Job has: second spellings, inheritance, defaults. Both readers'
+// trees go through it.
+func (c *collector) shape(job *node) {
+	if !job.has("id") {
+		job.attrs["id"] = attr{value: job.label, at: job.at}
+	}
+	if !job.has("name") {
+		job.attrs["name"] = attr{value: job.label, at: job.at}
+	}
+	c.wrapTasks(job)
+	c.constraints(job)
+	groups := job.all("group")
+	for _, g := range groups {
+		inherit(g, job, "update")
+		inherit(g, job, "reschedule")
+		c.constraints(g)
+		for _, t := range g.all("task") {
+			inherit(t, g, "restart")
+			c.constraints(t)
+		}
+	}
+	job.drop("update")
+	job.drop("reschedule")
+	batch := job.str("type") == "batch"
+	fill(job, batch)
+	for _, g := range groups {
+		adjustReschedule(g.kid("reschedule"), batch)
+		fillAll(g, batch)
+	}
+	c.counts(job, groups)
+}
+
+// wrapTasks gives every task directly under the job a group of its own name.
+func (c *collector) wrapTasks(job *node) {
+	tasks := job.all("task")
+	job.drop("task")
+	for _, t := range tasks {
+		g := newNode(job.blocks["group"], t.label, t.at)
+		g.kids = []*node{t}
+		c.adopt(job, g)
+	}
+}
+
+// counts refuses what is missing or too much, before a large job is built.
+func (c *collector) counts(job *node, groups []*node) {
+	if len(groups) == 0 {
+		c.also(job.at, "%s has no group and no task", job.title())
+	}
+	if len(groups) > MaxGroups {
+		c.errorf(groups[MaxGroups].at, "%s has %d groups; it may have %d", job.title(), len(groups), MaxGroups)
+	}
+	for _, g := range groups {
+		tasks := g.all("task")
+		if len(tasks) == 0 {
+			c.also(g.at, "%s has no task", g.title())
+		}
+		if len(tasks) > MaxTasks {
+			c.errorf(tasks[MaxTasks].at, "%s has %d tasks; it may have %d", g.title(), len(tasks), MaxTasks)
+		}
+		for _, t := range tasks {
+			c.required(t)
+		}
+	}
+}
+
+func (c *collector) required(n *node) {
+	for _, name := range n.names() {
+		if f := n.schema.attrs[name]; f != nil && f.Required && !n.has(name) {
+			c.also(n.at, "%s has no %s; %s", n.title(), name, oneOf(f.Words))
+		}
+	}
+}
+
+// inherit gives n's block of a name every attribute that only the outer one has.
+func inherit(n, outer *node, name string) {
+	from := outer.kid(name)
+	if from == nil {
+		return
+	}
+	to := n.kid(name)
+	if to == nil {
+		to = newNode(from.schema, "", from.at)
+		n.kids = append(n.kids, to)
+	}
+	merged := maps.Clone(from.attrs)
+	for a, b := range map[string]string{"attempts": "unlimited", "unlimited": "attempts"} { // they exclude each other
+		if to.has(a) && !to.has(b) {
+			delete(merged, b)
+		}
+	}
+	maps.Copy(merged, to.attrs)
+	to.attrs = merged
+}
+
+// adjustReschedule settles what one attribute of the policy means for the defaults of others.
+func adjustReschedule(n *node, batch bool) {
+	if n == nil {
+		return
+	}
+	unlimited, _ := n.attrs["unlimited"].value.(bool)
+	if n.has("attempts") && !n.has("unlimited") {
+		n.attrs["unlimited"] = attr{value: false, at: n.attrs["attempts"].at}
+	} else if unlimited && !n.has("attempts") {
+		n.attrs["attempts"] = attr{value: int64(0), at: n.attrs["unlimited"].at}
+	}
+	if f := n.str("delay_function"); batch && f != "" && f != "constant" && !n.has("max_delay") {
+		if v, ok := n.schema.attrs["max_delay"].fallback(false); ok {
+			n.attrs["max_delay"] = attr{value: v, at: n.attrs["delay_function"].at}
+		}
+	}
+}
+
+// fillAll gives n and everything below it the defaults, and makes the blocks that have any.
+func fillAll(n *node, batch bool) {
+	for _, name := range n.names() {
+		s := n.blocks[name]
+		if s == nil || s.Type != TypeBlock || s.List || s.Status != Works || n.kid(name) != nil {
+			continue
+		}
+		n.kids = append(n.kids, newNode(s, "", n.at))
+	}
+	fill(n, batch)
+	for _, k := range n.kids {
+		fillAll(k, batch)
+	}
+}
+
+// fill gives n's own attributes their defaults.
+func fill(n *node, batch bool) {
+	for name, f := range n.schema.attrs {
+		if n.has(name) || f.JSONOnly() || f.Status != Works {
+			continue
+		}
+		if v, ok := f.fallback(batch); ok {
+			n.attrs[name] = attr{value: v, at: n.at}
+		}
+	}
+}
+
+// fallback returns the default, converted; false when there is none.
+func (f *Field) fallback(batch bool) (any, bool) {
+	text := f.Default
+	if batch && f.Batch != "" {
+		text = f.Batch
+	}
+	switch {
+	case text == "" || text == "the label":
+		return nil, false
+	case f.Type == TypeList: // ["*"] is the only one
+		return []any{strings.Trim(text, `[]"`)}, true
+	}
+	v, err := f.convert(text)
+	return v, err == nil
+}
+
+// constraints brings every constraint of n to attribute, operator and value, and drops those that restrict nothing.
+func (c *collector) constraints(n *node) {
+	kept := n.kids[:0:0]
+	for _, k := range n.kids {
+		if k.Name() != "constraint" || c.constraint(k, n) {
+			kept = append(kept, k)
+		}
+	}
+	n.kids = kept
+}
+
+// shorthands are the operators that may be written as attributes that hold the value.
+func shorthands() []string {
+	return []string{"regexp", "version", "semver", "set_contains", "set_contains_any"}
+}
+
+// constraint reports whether the constraint stays. A bad one stays, so that nothing else is said of it.
+func (c *collector) constraint(k, parent *node) bool {
+	for _, a := range k.attrs {
+		if a.bad {
+			return true
+		}
+	}
+	var used []string
+	for _, name := range append(shorthands(), "distinct_hosts", "distinct_property") {
+		if k.has(name) {
+			used = append(used, name)
+		}
+	}
+	if len(used) > 1 || len(used) == 1 && k.has("operator") {
+		c.errorf(k.attrs[used[0]].at, "%s names the operator already; write one operator per constraint", used[0])
+		return true
+	}
+	if len(used) == 1 && !c.expandShorthand(k, used[0]) {
+		return false
+	}
+	canonicalOperator(k)
+	if hosts := k.str("operator") == "distinct_hosts"; hosts && k.str("value") == "false" {
+		return false
+	}
+	c.checkConstraint(k, parent)
+	return true
+}
+
+// expandShorthand writes a shorthand out. It is false for distinct_hosts = false.
+func (c *collector) expandShorthand(k *node, name string) bool {
+	a := k.attrs[name]
+	delete(k.attrs, name)
+	target := "value"
+	switch name {
+	case "distinct_hosts":
+		if a.value == false {
+			return false
+		}
+		a.value = "true"
+	case "distinct_property":
+		target = "attribute"
+	}
+	if k.has(target) {
+		c.errorf(a.at, "%s holds the %s already; leave the %s out", name, target, target)
+	}
+	k.attrs["operator"] = attr{value: name, at: a.at}
+	k.attrs[target] = a
+	return true
+}
+
+func canonicalOperator(k *node) {
+	op, ok := k.attrs["operator"]
+	if !ok {
+		op = attr{value: "=", at: k.at}
+	}
+	switch op.value {
+	case "==", "is":
+		op.value = "="
+	case "not":
+		op.value = "!="
+	case "set_contains_all":
+		op.value = "set_contains"
+	}
+	k.attrs["operator"] = op
+}
+
+// checkConstraint says what is wrong with a constraint at the place of it. state.Job.Validate has the same rules for jobs that
+// come another way.
+func (c *collector) checkConstraint(k, parent *node) {
+	op, value := k.str("operator"), k.str("value")
+	at := k.at
+	if k.has("value") {
+		at = k.attrs["value"].at
+	}
+	switch {
+	case strings.HasPrefix(op, "distinct_") && parent.Name() == "task":
+		c.errorf(k.attrs["operator"].at, "%s belongs to a job or a group, not to a task", op)
+	case op == "distinct_hosts":
+	case k.str("attribute") == "":
+		c.errorf(k.at, "the constraint has no attribute")
+	case op == "distinct_property":
+		if n, err := strconv.Atoi(value); value != "" && (err != nil || n < 1) {
+			c.errorf(at, "distinct_property needs a number of at least 1, not %q", cut(value))
+		}
+	case op == "is_set" || op == "is_not_set":
+	case !k.has("value") || value == "" && strings.HasPrefix(op, "set_"):
+		c.errorf(k.at, "the constraint has no value")
+	case strings.Contains(value, "${"): // known on the node only
+	case op == "version" || op == "semver":
+		if _, err := version.NewConstraint(value); err != nil {
+			c.errorf(at, `%q is not a version constraint such as ">= 1.2, < 2"`, cut(value))
+		}
+	case op == "regexp":
+		if len(value) > MaxRegexpPattern {
+			c.errorf(at, "the regular expression has %d bytes; it may have %d", len(value), MaxRegexpPattern)
+		} else if _, err := regexp.Compile(value); err != nil {
+			c.errorf(at, "this is not a regular expression: %v", err)
+		}
+	}
+}

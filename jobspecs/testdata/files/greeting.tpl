@@ -1,0 +1,1 @@
+Hello ${name}, ${attr.cpu.arch} %{ for x in list }[${x}]%{ endfor }

@@ -1,0 +1,94 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/drover-io/drover/runtime"
+)
+
+// HostAddress is where a host's own containerd listens.
+const HostAddress = "/run/containerd/containerd.sock"
+
+// Config says which daemon to use and whose containers they are.
+type Config struct {
+	Address   string        // unix socket of the daemon; "" means the host's where one answers, else our own
+	Namespace string        // containerd's namespace; "" means "drover"
+	NodeID    string        // only containers with this node label are seen
+	ClusterID func() string // the cluster's ID once it is known; nil, or "" before that
+	DataDir   string        // <data>; the driver keeps <data>/containerd
+	SelfExe   string        // our binary, started again as "containerd …" for a daemon of our own; "" means never do that
+	RuncPath  string        // "" means runc in the daemon's PATH
+	PlainHTTP []string      // registry hosts ("10.0.0.1:5000") that are spoken to without TLS, besides loopback
+	NoSync    bool          // our own daemon's database is not synced to disk: for tests only
+	Logger    hclog.Logger
+}
+
+// Driver runs tasks as containers. Open makes one.
+type Driver struct {
+	cfg    Config
+	log    hclog.Logger
+	ctx    context.Context // of image pulls, which are shared by callers; ends with Close
+	cancel context.CancelFunc
+	bootID string
+	retry  retryPolicy
+
+	conn    connection
+	tasks   keyedLock          // one operation at a time per container
+	cgroups sync.RWMutex       // held for writing while empty cgroup parents are removed, for reading while one is made below
+	fetches singleflight.Group // images being fetched
+	hashes  hashCache          // of image files
+}
+
+var (
+	_ runtime.Driver      = (*Driver)(nil)
+	_ runtime.ImagePuller = (*Driver)(nil)
+)
+
+// Open makes a driver. It does not connect: the daemon is looked for, or started, at the first use, and again whenever it is away.
+func Open(cfg Config) (*Driver, error) {
+	if cfg.NodeID == "" {
+		return nil, errors.New("open containerd driver: no node ID given")
+	}
+	if cfg.Namespace == "" {
+		cfg.Namespace = "drover"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	if cfg.ClusterID == nil {
+		cfg.ClusterID = func() string { return "" }
+	}
+	boot, err := readBootID()
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{cfg: cfg, log: cfg.Logger.Named("containerd"), bootID: boot, retry: defaultRetry()}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.conn.init(cfg, d.log)
+	return d, nil
+}
+
+// Name is "containerd".
+func (d *Driver) Name() string { return "containerd" }
+
+// Close ends running image pulls and the connection. Containers, and a daemon of our own, run on.
+func (d *Driver) Close() error {
+	d.cancel()
+	return d.conn.close()
+}
+
+// Daemon is the daemon of our own, or nil while the driver uses another one.
+func (d *Driver) Daemon() *Daemon {
+	d.conn.mu.Lock()
+	defer d.conn.mu.Unlock()
+	return d.conn.daemon
+}
+
+// dir is where the driver keeps its files.
+func (c Config) dir() string { return filepath.Join(c.DataDir, "containerd") }

@@ -1,0 +1,69 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
+	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
+	"github.com/containerd/containerd/v2/cmd/containerd/command"
+	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
+)
+
+// Main runs the daemon or the shim when the arguments (os.Args) ask for one of them, and says with which code to exit.
+// handled is false for every other command line.
+func Main(args []string) (handled bool, code int) {
+	if len(args) == 0 {
+		return false, 0
+	}
+	switch {
+	case isShim(args):
+		runShim()
+		return true, 0
+	case len(args) > 1 && args[1] == "containerd":
+		if err := command.App().Run(context.Background(), args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "containerd:", err)
+			return true, 1
+		}
+		return true, 0
+	}
+	return false, 0
+}
+
+// isShim looks at the second argument too: the shim starts itself again through os.Executable, which resolves the link that
+// carries the shim's name.
+func isShim(args []string) bool {
+	return strings.HasPrefix(filepath.Base(args[0]), "containerd-shim-") || len(args) > 2 && args[1] == "-namespace"
+}
+
+// runShim registers the one plugin that a shim needs. The daemon's, which share the registry because they share the binary,
+// go first: the shim would initialise them all, and die of it.
+func runShim() {
+	registry.Reset()
+	registry.Register(&plugin.Registration{
+		Type:     plugins.TTRPCPlugin,
+		ID:       "task",
+		Requires: []plugin.Type{plugins.EventPlugin, plugins.InternalPlugin},
+		InitFn:   newTaskService,
+	})
+	shim.RunShim(context.Background(), manager.NewShimManager("io.containerd.runc.v2"))
+}
+
+func newTaskService(ic *plugin.InitContext) (any, error) {
+	pub, err := ic.GetByID(plugins.EventPlugin, "publisher")
+	if err != nil {
+		return nil, err
+	}
+	down, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
+	if err != nil {
+		return nil, err
+	}
+	return task.NewTaskService(ic.Context, notingExits(pub.(shim.Publisher)), down.(shutdown.Service))
+}

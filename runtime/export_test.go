@@ -1,0 +1,41 @@
+package runtime
+
+import (
+	"os"
+	"time"
+
+	"github.com/drover-io/drover/state"
+)
+
+// SetFault has every write of a record pass f: "save" before, "saved" after it.
+func (c *Config) SetFault(f func(op string) error) { c.fault = f }
+
+// TrimFile bounds a log file; without holes as on a file system that has none.
+func TrimFile(dir, rel string, keep, cut int64, holes bool) (int64, error) {
+	punch := punchHole
+	if !holes {
+		punch = func(*os.File, int64, int64) error { return errNoHoles }
+	}
+	return trimFile(dir, rel, logBound{keep: keep, cut: cut}, punch)
+}
+
+// FileReader reads a file as if it were a task's output.
+func FileReader(dir, rel string, over func() bool) *LogReader {
+	return &LogReader{dir: dir, rel: rel, over: over}
+}
+
+// JudgeRestart exposes the restart policy.
+func JudgeRestart(p state.RestartPolicy, since time.Time, count int, now time.Time, id TaskID, run int) (restart bool, delay time.Duration, reason string, left int) {
+	v := judgeRestart(p, restartWindow{Since: since.UnixNano(), Count: count}, now, id, run)
+	return v.restart, v.delay, v.reason, v.window.Count
+}
+
+// Expand replaces expressions for a node and an environment.
+func Expand(node *state.Node, env map[string]string, v any) (any, error) {
+	return newScope(node, env).expandAll(v, "config")
+}
+
+// MakeTaskDirs and the others expose the handling of directories.
+func MakeTaskDirs(dir string, tasks []state.Task) error { return makeTaskDirs(dir, tasks) }
+func MakeLogs(dir string, spec TaskSpec) error          { return makeLogs(dir, spec) }
+func RemoveTree(path string) error                      { return removeTree(path) }

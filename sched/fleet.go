@@ -1,0 +1,239 @@
+package sched
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/drover-io/drover/state"
+)
+
+// A node that came back too often gets no new work for a while.
+const (
+	flapReturns = 3 // more returns than this …
+	flapWindow  = 10 * time.Minute
+	flapHold    = 5 * time.Minute // … mean no new work until this long after the last one
+)
+
+// fleet is every node with what is free on it, in ID order. It is built once per term and moved forward by what changed; one
+// that has been handed out is never changed.
+type fleet struct {
+	nodes   []*fleetNode
+	classes map[string]*class // interned, so that two nodes are alike when their pointers are equal
+}
+
+// class is a set of nodes that no constraint can tell apart, but for those that name a unique attribute.
+type class struct {
+	key string
+}
+
+// fleetNode is one node as placement sees it. Allocations that end with their node's word or with their node are not counted;
+// all others are, also those that are to stop.
+type fleetNode struct {
+	node      *state.Node
+	class     *class
+	free      state.AllocResources // may be negative on a node that shrank
+	ports     *portSet             // taken by allocations, or reserved
+	heldUntil int64                // no new work before this time: the node flaps
+}
+
+// newFleet builds the fleet of a snapshot.
+func newFleet(snap *state.Snapshot) *fleet {
+	f := &fleet{nodes: make([]*fleetNode, 0, snap.NodeCount()), classes: map[string]*class{}}
+	for n := range snap.Nodes() {
+		f.nodes = append(f.nodes, f.assess(snap, n, nil))
+	}
+	return f
+}
+
+// advance returns the fleet of snap, given that f is the fleet of an earlier snapshot at index since, and the nodes that can
+// take more than before.
+func (f *fleet) advance(snap *state.Snapshot, since uint64) (next *fleet, gained []*fleetNode) {
+	next = &fleet{nodes: f.nodes, classes: f.classes}
+	var added []*fleetNode
+	removed, cloned := false, false
+	for id := range snap.NodesDirtySince(since) {
+		n, pos := snap.Node(id), f.position(id)
+		if n == nil && pos < 0 {
+			continue
+		}
+		if !cloned {
+			next.nodes, next.classes, cloned = slices.Clone(f.nodes), maps.Clone(f.classes), true
+		}
+		if n == nil {
+			next.nodes[pos], removed = nil, true
+			continue
+		}
+		if pos < 0 {
+			now := next.assess(snap, n, nil)
+			added = append(added, now)
+			gained = append(gained, now)
+			continue
+		}
+		now := next.assess(snap, n, f.nodes[pos])
+		next.nodes[pos] = now
+		if now.gains(f.nodes[pos]) {
+			gained = append(gained, now)
+		}
+	}
+	if removed || len(added) > 0 {
+		next.arrange(added)
+	}
+	return next, gained
+}
+
+// arrange puts added nodes in their places and closes the gaps of removed ones. A node may have been named twice.
+func (f *fleet) arrange(added []*fleetNode) {
+	f.nodes = slices.DeleteFunc(append(f.nodes, added...), func(n *fleetNode) bool { return n == nil })
+	slices.SortStableFunc(f.nodes, func(a, b *fleetNode) int { return strings.Compare(a.node.ID, b.node.ID) })
+	f.nodes = slices.CompactFunc(f.nodes, func(a, b *fleetNode) bool { return a.node.ID == b.node.ID })
+}
+
+// position is where a node stands, -1 when it is not there.
+func (f *fleet) position(id string) int {
+	i, ok := slices.BinarySearchFunc(f.nodes, id, func(n *fleetNode, id string) int { return strings.Compare(n.node.ID, id) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// assess computes one node from the snapshot. What an earlier look found of the same row, if any, saves work.
+func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fleetNode {
+	fn := &fleetNode{
+		node:      n,
+		free:      state.AllocResources{CPU: n.Resources.CPU, MemoryMB: n.Resources.MemoryMB, DiskMB: n.Resources.DiskMB},
+		heldUntil: flapsUntil(n),
+	}
+	ports := &portSet{}
+	taken := len(n.Resources.ReservedPorts)
+	for _, p := range n.Resources.ReservedPorts {
+		ports.add(p)
+	}
+	for a := range snap.AllocsByNode(n.ID) {
+		if !snap.Holds(a) {
+			continue
+		}
+		fn.free = minus(fn.free, a.Resources)
+		for _, p := range a.Ports {
+			ports.add(p.HostPort)
+			taken++
+		}
+	}
+	if taken > 0 {
+		fn.ports = ports
+	}
+	if old != nil && old.node == n {
+		fn.class = old.class
+	} else {
+		fn.class = f.classOf(n)
+	}
+	return fn
+}
+
+// classOf interns the class of a node.
+func (f *fleet) classOf(n *state.Node) *class {
+	key := classKey(n)
+	c := f.classes[key]
+	if c == nil {
+		c = &class{key: key}
+		f.classes[key] = c
+	}
+	return c
+}
+
+// takesWork reports whether the node takes new work at all.
+func (n *fleetNode) takesWork(now int64) bool {
+	return n.node.Status == state.NodeStatusReady && n.node.Eligibility == state.NodeEligible && n.heldUntil <= now
+}
+
+// gains reports whether n may take something that it could not take as old. Time is left out: see fleet.released.
+func (n *fleetNode) gains(old *fleetNode) bool {
+	if n.node.Status != state.NodeStatusReady || n.node.Eligibility != state.NodeEligible {
+		return false
+	}
+	return n.node != old.node || n.class != old.class ||
+		n.free.CPU > old.free.CPU || n.free.MemoryMB > old.free.MemoryMB || n.free.DiskMB > old.free.DiskMB ||
+		!n.ports.covers(old.ports)
+}
+
+// released returns the nodes whose hold for flapping ended after since and not after now, and when the next one ends.
+func (f *fleet) released(since, now int64) (nodes []*fleetNode, next int64) {
+	for _, n := range f.nodes {
+		switch {
+		case n.heldUntil > now:
+			next = earlier(next, n.heldUntil)
+		case n.heldUntil > since:
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes, next
+}
+
+// flapsUntil is the time before which a node that came back too often gets no new work, 0 for one that did not.
+func flapsUntil(n *state.Node) int64 {
+	if len(n.Returns) <= flapReturns {
+		return 0
+	}
+	last, first := n.Returns[len(n.Returns)-1], n.Returns[len(n.Returns)-1-flapReturns]
+	if last-first > int64(flapWindow) {
+		return 0
+	}
+	return last + int64(flapHold)
+}
+
+// classKey is equal for two nodes exactly when constraints cannot tell them apart, unless they name something unique. Quoting
+// keeps "a"+"bc" from looking like "ab"+"c".
+func classKey(n *state.Node) string {
+	var b strings.Builder
+	part := func(s string) {
+		b.WriteString(strconv.Quote(s))
+		b.WriteByte(' ')
+	}
+	part(n.Region)
+	part(n.Datacenter)
+	part(poolOf(n.NodePool))
+	part(n.NodeClass)
+	for _, m := range []map[string]string{n.Attributes, n.Meta} {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !isUnique(k) {
+				part(k)
+				part(m[k])
+			}
+		}
+		b.WriteByte('|')
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.Drivers)) {
+		part(name)
+		part(driverTrouble(n, name))
+	}
+	return b.String()
+}
+
+// isUnique reports whether an attribute differs from node to node by nature.
+func isUnique(name string) bool {
+	return strings.HasPrefix(name, "unique.") || strings.Contains(name, ".unique.")
+}
+
+// poolOf is the node pool that a name means.
+func poolOf(name string) string {
+	if name == "" {
+		return "default"
+	}
+	return name
+}
+
+func minus(a, b state.AllocResources) state.AllocResources {
+	return state.AllocResources{CPU: a.CPU - b.CPU, MemoryMB: a.MemoryMB - b.MemoryMB, DiskMB: a.DiskMB - b.DiskMB}
+}
+
+func plus(a, b state.AllocResources) state.AllocResources {
+	return state.AllocResources{CPU: a.CPU + b.CPU, MemoryMB: a.MemoryMB + b.MemoryMB, DiskMB: a.DiskMB + b.DiskMB}
+}
+
+// within reports whether a fits in b.
+func within(a, b state.AllocResources) bool {
+	return a.CPU <= b.CPU && a.MemoryMB <= b.MemoryMB && a.DiskMB <= b.DiskMB
+}

@@ -1,0 +1,192 @@
+package sched
+
+import (
+	"slices"
+
+	"github.com/drover-io/drover/state"
+)
+
+// planBytes bounds the encoded size of a plan: half of what one Raft entry may hold. Only an all_at_once group may be larger.
+const planBytes = 512 << 10
+
+// Upper bounds of what a copy costs in an encoded plan, names not counted.
+const (
+	placeBytes  = 24
+	portBytes   = 6
+	nodeBytes   = 64
+	stopBytes   = 120
+	eventBytes  = 180
+	recordBytes = 240
+	blockBytes  = 240
+)
+
+// planner collects what one pass changes, in columns, within the bounds of one plan.
+type planner struct {
+	plan      state.ApplyPlan
+	positions map[string]int // node → position in plan.Nodes
+	copies    int
+	bytes     int
+	maxCopies int
+	unbounded bool // a plan that nobody will carry out
+}
+
+func newPlanner(maxCopies int) *planner {
+	return &planner{positions: map[string]int{}, maxCopies: maxCopies}
+}
+
+func (p *planner) empty() bool { return len(p.plan.Records) == 0 && len(p.plan.Blocked) == 0 }
+
+// full reports whether there is no room for more in the plan.
+func (p *planner) full() bool { return !p.holds(p.copies, p.bytes) }
+
+// holds reports whether a plan of so many copies and bytes may grow.
+func (p *planner) holds(copies, bytes int) bool {
+	return p.unbounded || (copies < p.maxCopies && bytes <= planBytes)
+}
+
+// admitStops is how many of some stops there is room for.
+func (p *planner) admitStops(stops []stop) int {
+	bytes := p.bytes + 2*recordBytes
+	for i, s := range stops {
+		bytes += placeBytes + stopCost(s.alloc, s.description)
+		if !p.holds(p.copies+i, bytes) {
+			return i
+		}
+	}
+	return len(stops)
+}
+
+// admit is how many of some requests there is room for.
+func (p *planner) admit(a *ask, reqs []request) int {
+	bytes := p.bytes + 3*recordBytes
+	for i := range reqs {
+		bytes += requestCost(a, &reqs[i])
+		if !p.holds(p.copies+i, bytes) {
+			return i
+		}
+	}
+	return len(reqs)
+}
+
+func requestCost(a *ask, r *request) int {
+	n := placeBytes + nodeBytes + 36 + portBytes*a.dynamic
+	if r.stop != nil {
+		n += stopCost(r.stop, r.description)
+	}
+	if r.event != (state.RescheduleEvent{}) {
+		n += eventBytes
+	}
+	return n
+}
+
+func stopCost(a *state.Alloc, description string) int {
+	return stopBytes + len(a.ID) + 2*len(description)
+}
+
+// node is the position of a node in the plan.
+func (p *planner) node(n *state.Node) int {
+	pos, known := p.positions[n.ID]
+	if !known {
+		pos = len(p.plan.Nodes)
+		p.positions[n.ID] = pos
+		p.plan.Nodes = append(p.plan.Nodes, state.NodeRef{ID: n.ID, Generation: n.Generation})
+		p.bytes += nodeBytes + len(n.ID)
+	}
+	return pos
+}
+
+func (p *planner) record(job *state.Job, group string) *state.PlanRecord {
+	p.bytes += recordBytes + len(job.Namespace) + len(job.ID) + len(group)
+	p.plan.Records = append(p.plan.Records, state.PlanRecord{
+		Namespace: job.Namespace, JobID: job.ID, JobModifyIndex: job.JobModifyIndex, TaskGroup: group,
+	})
+	return &p.plan.Records[len(p.plan.Records)-1]
+}
+
+// stop adds stops that nothing replaces, a record for each run of one group.
+func (p *planner) stop(job *state.Job, stops []stop) {
+	var rec *state.PlanRecord
+	for _, s := range stops {
+		if rec == nil || rec.TaskGroup != s.alloc.TaskGroup {
+			rec = p.record(job, s.alloc.TaskGroup)
+		}
+		rec.Index = append(rec.Index, -1)
+		rec.Node = append(rec.Node, -1)
+		rec.Stop = append(rec.Stop, stopRef(s.alloc, s.description))
+		p.copies++
+		p.bytes += placeBytes + stopCost(s.alloc, s.description)
+	}
+}
+
+func stopRef(a *state.Alloc, description string) state.StopRef {
+	return state.StopRef{AllocID: a.ID, ModifyIndex: a.ModifyIndex, Desired: state.DesiredStop, Description: description}
+}
+
+// shape says which columns a placement needs. Copies of one shape share a record, so that a plain run of copies costs a few
+// bytes each.
+type shape struct{ stops, follows bool }
+
+// place adds placements of one group: one record per shape, or a single one that is applied whole.
+func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
+	shapes := []shape{{}, {stops: true}, {stops: true, follows: true}}
+	if atomic {
+		shapes = []shape{{
+			stops:   slices.ContainsFunc(placed, func(r placement) bool { return r.stop != nil }),
+			follows: slices.ContainsFunc(placed, func(r placement) bool { return r.event != (state.RescheduleEvent{}) }),
+		}}
+	}
+	for _, want := range shapes {
+		var rec *state.PlanRecord
+		for i := range placed {
+			r := &placed[i]
+			has := shape{stops: r.stop != nil, follows: r.event != (state.RescheduleEvent{})}
+			if !atomic && has != want {
+				continue
+			}
+			if rec == nil {
+				rec = p.record(a.job, a.group.Name)
+				rec.Atomic = atomic
+			}
+			p.add(rec, f, r, want)
+			p.bytes += requestCost(a, &r.request)
+		}
+	}
+}
+
+func (p *planner) add(rec *state.PlanRecord, f *fleet, r *placement, s shape) {
+	rec.Index = append(rec.Index, r.index)
+	rec.Node = append(rec.Node, p.node(f.nodes[r.pos].node))
+	rec.Ports = append(rec.Ports, r.ports...)
+	if s.stops {
+		var ref state.StopRef
+		if r.stop != nil {
+			ref = stopRef(r.stop, r.description)
+		}
+		rec.Stop = append(rec.Stop, ref)
+	}
+	if s.follows {
+		rec.Reschedule = append(rec.Reschedule, r.event)
+	}
+	p.copies++
+}
+
+// block adds a change of why a job's copies cannot be placed.
+func (p *planner) block(job *state.Job, b *state.Blocked) {
+	p.plan.Blocked = append(p.plan.Blocked, state.BlockedChange{
+		Namespace: job.Namespace, JobID: job.ID, JobModifyIndex: job.JobModifyIndex, Blocked: b,
+	})
+	p.bytes += blockBytes + len(job.Namespace) + len(job.ID)
+	if b != nil {
+		p.bytes += 2 * len(b.Reason)
+		for g := range b.Groups {
+			p.bytes += len(g) + 16
+		}
+	}
+}
+
+// mass tells whether two looks at the planner saw the same plan.
+type mass struct{ records, blocked, copies int }
+
+func (p *planner) size() mass {
+	return mass{len(p.plan.Records), len(p.plan.Blocked), p.copies}
+}

@@ -1,0 +1,245 @@
+package sched
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/drover-io/drover/state"
+)
+
+// Reconcile compares every job that may need something with its copies and returns the plan that brings it one step closer to
+// what is wanted: at most one ApplyPlan of bounded size. When the work does not fit, the next pass goes on with it. A pass over
+// the result of another one that returns no command has nothing left to do until wake.
+//
+// next is valid whether or not the commands are applied. wake is the cluster time at which to look again although nothing
+// changed, 0 for never.
+func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Command, next Cursor, wake int64) {
+	next, dirty, released := cur.advance(snap, now)
+	opts := next.opts.orDefault()
+	seed := next.seed()
+	p := &pass{
+		snap: snap, now: now, salt: salt(seed),
+		ledger:  newLedger(next.fleet, now, opts.Algorithm),
+		planner: newPlanner(opts.PlanCopies),
+	}
+	cut := false
+	for i, job := range dirty {
+		key := state.JobKey{Namespace: job.Namespace, ID: job.ID}
+		if cut {
+			next.marks[key] = mark{pending: true, due: next.marks[key].due, unplaced: next.marks[key].unplaced}
+			continue
+		}
+		before := p.planner.size()
+		out := p.decide(job)
+		cut = !out.whole || (p.planner.full() && i < len(dirty)-1)
+		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.unplacedAsks()}
+		if m.pending || m.due != 0 || len(m.unplaced) > 0 {
+			next.marks[key] = m
+		} else {
+			delete(next.marks, key)
+		}
+	}
+	for _, m := range next.marks {
+		wake = earlier(wake, m.due)
+		if len(m.unplaced) > 0 {
+			wake = earlier(wake, released)
+		}
+	}
+	if p.planner.empty() {
+		return nil, next, wake
+	}
+	if cut {
+		wake = now
+	}
+	plan := p.planner.plan
+	plan.Term, plan.Seed, plan.Time = snap.LeadTerm(), seed, now
+	return []state.Command{plan}, next, wake
+}
+
+// pass is one look at the dirty jobs: what they take is off the ledger for those that come after.
+type pass struct {
+	snap    *state.Snapshot
+	now     int64
+	salt    uint64
+	ledger  *ledger
+	planner *planner
+}
+
+// outcome is what a pass did for one job.
+type outcome struct {
+	diff   *jobDiff
+	usage  *usage
+	groups []groupOutcome
+	whole  bool  // everything that can be done now is in the plan
+	due    int64 // when a failed copy may be replaced
+}
+
+// groupOutcome is what a pass did for one group.
+type groupOutcome struct {
+	*groupDiff
+	placed   []placement
+	first    []request // outdated or moved copies that stop now, because what replaces them has no room before
+	unplaced []request // nothing can be done for these now
+}
+
+// decide plans one job.
+func (p *pass) decide(job *state.Job) outcome {
+	out := p.prepare(diffJob(p.snap, job, p.now))
+	d := out.diff
+	if n := p.planner.admitStops(d.stops); n < len(d.stops) {
+		d.stops, out.whole = d.stops[:n], false
+	}
+	p.planner.stop(job, d.stops)
+	for i := range out.groups {
+		if !out.whole {
+			break
+		}
+		out.whole = p.decideGroup(&out, &out.groups[i])
+	}
+	if out.whole {
+		p.explainBlocked(&out)
+	}
+	return out
+}
+
+// prepare counts where the job's copies are.
+func (p *pass) prepare(d *jobDiff) outcome {
+	out := outcome{diff: d, whole: true, due: d.due}
+	asks := make([]*ask, 0, len(d.groups))
+	for _, gd := range d.groups {
+		asks = append(asks, gd.ask)
+		out.groups = append(out.groups, groupOutcome{groupDiff: gd})
+	}
+	out.usage = newUsage(p.ledger.fleet, asks)
+	for _, a := range d.live {
+		out.usage.add(a.TaskGroup, p.ledger.fleet.position(a.NodeID), 1)
+	}
+	return out
+}
+
+// decideGroup places what a group asks for, as far as the plan has room, and reports whether it had.
+func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
+	reqs := g.requests
+	if out.diff.job.AllAtOnce {
+		n := slices.IndexFunc(reqs, func(r request) bool { return r.kind == outdated })
+		if n < 0 {
+			n = len(reqs)
+		}
+		if !p.placeWhole(out, g, reqs[:n]) {
+			return false
+		}
+		reqs = reqs[n:]
+	}
+	n := p.planner.admit(g.ask, reqs)
+	placed, left := p.ledger.place(g.ask, out.usage, reqs[:n], p.salt)
+	p.planner.place(p.ledger.fleet, g.ask, placed, false)
+	g.placed = append(g.placed, placed...)
+	p.makeRoom(out, g, left)
+	return n == len(reqs)
+}
+
+// placeWhole places all of some requests or none. Such a group may be larger than a plan otherwise is, but then it has the plan
+// for itself. Copies that a user wants moved stop in any case.
+func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
+	if p.planner.admit(g.ask, reqs) < len(reqs) && !p.planner.empty() {
+		return false
+	}
+	placed, left := p.ledger.place(g.ask, out.usage, reqs, p.salt)
+	if len(left) > 0 {
+		for _, r := range placed {
+			p.giveBack(out, g, r)
+		}
+		p.makeRoom(out, g, reqs)
+		return true
+	}
+	if len(placed) > 0 {
+		p.planner.place(p.ledger.fleet, g.ask, placed, true)
+		g.placed = append(g.placed, placed...)
+	}
+	return true
+}
+
+// giveBack undoes a placement.
+func (p *pass) giveBack(out *outcome, g *groupOutcome, r placement) {
+	l := p.ledger
+	l.free[r.pos] = plus(l.free[r.pos], g.ask.res)
+	l.ports[r.pos] = l.ports[r.pos].without(staticOf(g.ask)...).without(r.ports...)
+	out.usage.add(g.ask.group.Name, r.pos, -1)
+	if r.kind != missing {
+		out.usage.add(g.ask.group.Name, l.fleet.position(r.stop.NodeID), 1)
+	}
+}
+
+// makeRoom deals with requests that found no node. A copy that a user wants moved stops all the same. An outdated copy stops
+// when its successor would fit in its place: on a full node old and new cannot run side by side. Otherwise it runs on.
+func (p *pass) makeRoom(out *outcome, g *groupOutcome, left []request) {
+	for _, r := range left {
+		stops := r.kind == migrated
+		if r.kind != missing {
+			stops = p.yields(out, g, r) || stops
+		}
+		if !stops {
+			g.unplaced = append(g.unplaced, r)
+			continue
+		}
+		g.first = append(g.first, r)
+		p.planner.stop(out.diff.job, []stop{{r.stop, r.description}})
+	}
+}
+
+// yields reports whether a copy's successor would fit on its node once the copy is gone, and keeps that room for it.
+func (p *pass) yields(out *outcome, g *groupOutcome, r request) bool {
+	pos := p.ledger.fleet.position(r.stop.NodeID)
+	if pos < 0 {
+		return false
+	}
+	out.usage.add(g.ask.group.Name, pos, -1)
+	if p.ledger.open(g.ask, pos) && p.ledger.fitsWithout(g.ask, pos, r.stop) && out.usage.exceeded(g.ask, pos) == nil {
+		p.ledger.exchange(g.ask, pos, r.stop)
+		return true
+	}
+	if r.kind != migrated {
+		out.usage.add(g.ask.group.Name, pos, 1)
+	}
+	return false
+}
+
+// unplacedAsks lists the groups that wait for room.
+func (o *outcome) unplacedAsks() []*ask {
+	var out []*ask
+	for i := range o.groups {
+		if len(o.groups[i].unplaced) > 0 {
+			out = append(out, o.groups[i].ask)
+		}
+	}
+	return out
+}
+
+// explainBlocked writes since when, and why, copies of the job cannot be placed, when that changed. Copies that wait for others
+// of their group to stop are not blocked yet.
+func (p *pass) explainBlocked(out *outcome) {
+	job := out.diff.job
+	var now *state.Blocked
+	for i := range out.groups {
+		g := &out.groups[i]
+		n := len(g.unplaced) - g.stopping
+		if n <= 0 {
+			continue
+		}
+		if now == nil {
+			now = &state.Blocked{Since: p.now, Groups: map[string]int{}, Reason: p.firstReason(out, g)}
+		}
+		now.Groups[g.ask.group.Name] = n
+	}
+	old := job.Blocked
+	if now == nil && old == nil {
+		return
+	}
+	if now != nil && old != nil {
+		if maps.Equal(now.Groups, old.Groups) && now.Reason == old.Reason {
+			return
+		}
+		now.Since = old.Since
+	}
+	p.planner.block(job, now)
+}

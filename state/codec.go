@@ -1,0 +1,117 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// MaxLevel is the highest cluster level that this version can apply. A new field or a new kind of command is a new level.
+const MaxLevel = 1
+
+// MaxCommandBytes is the largest encoded command: one Raft entry.
+const MaxCommandBytes = 1 << 20
+
+// envelope is a command as it stands in the log.
+type envelope struct {
+	Kind  string
+	Level int // the level that the command needs
+	Body  json.RawMessage
+}
+
+// levelOf is the level that a command needs. A field added at level 2 makes the commands that set it, and only those, level 2.
+func levelOf(Command) int { return 1 }
+
+// Encode writes a command for the log. ErrLimit: it is larger than MaxCommandBytes.
+func Encode(cmd Command) ([]byte, error) {
+	if cmd == nil {
+		return nil, fmt.Errorf("encode nothing: %w", ErrInvalid)
+	}
+	body := marshal(cmd)
+	if bytes.Equal(body, []byte("null")) {
+		return nil, fmt.Errorf("encode %s: it holds what JSON cannot: %w", cmd.kind(), ErrInvalid)
+	}
+	data := marshal(envelope{Kind: cmd.kind(), Level: levelOf(cmd), Body: body})
+	if len(data) > MaxCommandBytes {
+		return nil, fmt.Errorf("encode %s: %d bytes, at most %d: %w", cmd.kind(), len(data), MaxCommandBytes, ErrLimit)
+	}
+	return data, nil
+}
+
+// Decode reads a command from the log. What it does not know (a kind, a field, a level) it refuses.
+func Decode(data []byte) (Command, error) {
+	if len(data) > MaxCommandBytes {
+		return nil, fmt.Errorf("command of %d bytes, at most %d: %w", len(data), MaxCommandBytes, ErrLimit)
+	}
+	var env envelope
+	if err := strict(data, &env); err != nil {
+		return nil, fmt.Errorf("read the command: %w: %w", err, ErrInvalid)
+	}
+	if env.Level > MaxLevel {
+		return nil, fmt.Errorf("command %s needs level %d, this version knows %d: %w", env.Kind, env.Level, MaxLevel, ErrLevel)
+	}
+	if env.Level < 1 {
+		return nil, fmt.Errorf("command %s has level %d: %w", env.Kind, env.Level, ErrInvalid)
+	}
+	cmd, err := decodeBody(env.Kind, env.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read command %s: %w: %w", env.Kind, err, ErrInvalid)
+	}
+	return cmd, nil
+}
+
+func decodeBody(kind string, body []byte) (Command, error) {
+	switch kind {
+	case "InitCluster":
+		return decodeAs[InitCluster](body)
+	case "Lead":
+		return decodeAs[Lead](body)
+	case "RaiseLevel":
+		return decodeAs[RaiseLevel](body)
+	case "RegisterJob":
+		return decodeAs[RegisterJob](body)
+	case "StopJob":
+		return decodeAs[StopJob](body)
+	case "StopAlloc":
+		return decodeAs[StopAlloc](body)
+	case "RegisterNode":
+		return decodeAs[RegisterNode](body)
+	case "SetNodeStatus":
+		return decodeAs[SetNodeStatus](body)
+	case "DeclareNodeLost":
+		return decodeAs[DeclareNodeLost](body)
+	case "SetEligibility":
+		return decodeAs[SetEligibility](body)
+	case "AllowEvictions":
+		return decodeAs[AllowEvictions](body)
+	case "ApplyPlan":
+		return decodeAs[ApplyPlan](body)
+	case "Report":
+		return decodeAs[Report](body)
+	case "CollectGarbage":
+		return decodeAs[CollectGarbage](body)
+	}
+	return nil, fmt.Errorf("kind %q is not known", kind)
+}
+
+func decodeAs[C Command](body []byte) (Command, error) {
+	var c C
+	if err := strict(body, &c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// strict decodes one JSON value with no unknown field and nothing after it.
+func strict(data []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fmt.Errorf("something follows the JSON value")
+	}
+	return nil
+}

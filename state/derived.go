@@ -1,0 +1,105 @@
+package state
+
+// nodeLives reports whether what is assigned to the node may still be running there.
+func (s *Snapshot) nodeLives(id string) bool {
+	n := s.nodes.get(id)
+	return n != nil && n.Status != NodeStatusDown
+}
+
+// ClientStatus is the allocation's status as shown: its node's word, or ClientLost and ClientUnknown when the node cannot say.
+func (s *Snapshot) ClientStatus(a *Alloc) string {
+	if a.TerminalClient() {
+		return a.ClientStatus
+	}
+	n := s.nodes.get(a.NodeID)
+	switch {
+	case n == nil || n.Status == NodeStatusDown:
+		return ClientLost
+	case n.Status == NodeStatusDisconnected:
+		return ClientUnknown
+	}
+	return a.ClientStatus
+}
+
+// Holds reports whether the allocation still holds its resources and ports: until its node says that it has ended, or is down,
+// also when stop is desired.
+func (s *Snapshot) Holds(a *Alloc) bool { return !a.TerminalClient() && s.nodeLives(a.NodeID) }
+
+// Live reports whether the allocation counts as a copy of its slot (job, group, index).
+func (s *Snapshot) Live(a *Alloc) bool { return a.DesiredStatus == DesiredRun && s.Holds(a) }
+
+// jobAlive reports whether an allocation of the job may still run, or would run again if its node came back.
+func (s *Snapshot) jobAlive(j *Job) bool {
+	for a := range s.AllocsByJob(j.Namespace, j.ID) {
+		if !a.TerminalClient() && (a.DesiredStatus == DesiredRun || s.nodeLives(a.NodeID)) {
+			return true
+		}
+	}
+	return false
+}
+
+// slot names one copy of a job.
+type slot struct {
+	group string
+	index int
+}
+
+// lastWords returns the newest allocation of every slot of a job.
+func (s *Snapshot) lastWords(namespace, id string) map[slot]*Alloc {
+	last := map[slot]*Alloc{}
+	for a := range s.AllocsByJob(namespace, id) {
+		k := slot{a.TaskGroup, a.Index}
+		if b := last[k]; b == nil || a.CreateIndex >= b.CreateIndex {
+			last[k] = a
+		}
+	}
+	return last
+}
+
+// JobStatus is the job's status as shown: running while a copy is live; dead when it is stopped, wants no copies, or every copy
+// has ended for good; pending otherwise.
+func (s *Snapshot) JobStatus(j *Job) string {
+	for a := range s.AllocsByJob(j.Namespace, j.ID) {
+		if s.Live(a) {
+			return JobStatusRunning
+		}
+	}
+	if j.Stop || s.jobEnded(j) {
+		return JobStatusDead
+	}
+	return JobStatusPending
+}
+
+func (s *Snapshot) jobEnded(j *Job) bool {
+	last := s.lastWords(j.Namespace, j.ID)
+	for i := range j.TaskGroups {
+		g := &j.TaskGroups[i]
+		for index := range g.Count {
+			a := last[slot{g.Name, index}]
+			if a == nil || !endedForGood(j, g, a) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// endedForGood reports whether the last copy of a slot will not be followed by another one by itself.
+func endedForGood(j *Job, g *TaskGroup, a *Alloc) bool {
+	switch {
+	case a.JobVersion != j.Version || a.DesiredStatus != DesiredRun:
+		return false
+	case a.ClientStatus == ClientComplete:
+		return j.Type == JobTypeBatch
+	case a.ClientStatus == ClientFailed:
+		p := g.ReschedulePolicy
+		recent := 0
+		for _, e := range a.RescheduleEvents {
+			if a.ClientModifyTime-e.Time < int64(p.Interval) {
+				recent++
+			}
+		}
+		return !p.Unlimited && recent >= p.Attempts
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// assignPorts gives a copy the group's static ports and the planned dynamic ones.
+func assignPorts(g *TaskGroup, n *Node, dynamic []int) []AllocPort {
+	static, wanted := staticPorts(g), dynamicPorts(g)
+	if len(static)+len(wanted) == 0 {
+		return nil
+	}
+	out := make([]AllocPort, 0, len(static)+len(wanted))
+	add := func(p Port, hostPort int) {
+		to := p.To
+		if to <= 0 {
+			to = hostPort
+		}
+		out = append(out, AllocPort{Label: p.Label, HostIP: n.HostIP, HostPort: hostPort, To: to})
+	}
+	for _, p := range static {
+		add(p, p.Value)
+	}
+	for i, p := range wanted {
+		add(p, dynamic[i])
+	}
+	return out
+}
+
+// previous returns the allocation that a new copy follows: the one that it stops, when that is of its slot, or the one whose
+// failure it answers. The latter may have been collected since.
+func (r *referee) previous(k slot, victim *Alloc, event RescheduleEvent) (prev *Alloc, reason string) {
+	sameSlot := func(a *Alloc) bool {
+		return a != nil && a.Namespace == r.job.Namespace && a.JobID == r.job.ID && a.TaskGroup == k.group && a.Index == k.index
+	}
+	if event.PrevAllocID != "" {
+		failed := r.tx.next.Alloc(event.PrevAllocID)
+		if failed != nil && !sameSlot(failed) {
+			return nil, "rescheduled allocation is of another slot"
+		}
+		return failed, ""
+	}
+	if sameSlot(victim) {
+		return victim, ""
+	}
+	return nil, ""
+}
+
+// rescheduleEvents carries the history of a slot along while the job's version stays, so that its attempts are counted.
+func rescheduleEvents(prev *Alloc, event RescheduleEvent, a *Alloc) []RescheduleEvent {
+	var out []RescheduleEvent
+	if prev != nil && prev.JobVersion == a.JobVersion {
+		out = slices.Clone(prev.RescheduleEvents)
+	}
+	if event != (RescheduleEvent{}) {
+		out = append(out, event)
+	}
+	return lastOf(out, maxRescheduleEvents)
+}
+
+// promise makes the row of a new copy.
+func (r *referee) promise(id string, k slot, n *Node, ports []AllocPort) *Alloc {
+	return &Alloc{
+		ID:            id,
+		Namespace:     r.job.Namespace,
+		JobID:         r.job.ID,
+		JobVersion:    r.job.Version,
+		JobType:       r.job.Type,
+		TaskGroup:     r.group.Name,
+		Index:         k.index,
+		Name:          r.job.ID + "." + r.group.Name + "[" + strconv.Itoa(k.index) + "]",
+		NodeID:        n.ID,
+		NodeName:      n.Name,
+		Priority:      r.job.Priority,
+		Resources:     r.ask,
+		Ports:         ports,
+		DesiredStatus: DesiredRun,
+		ClientStatus:  ClientPending,
+		CreateTime:    r.tx.now,
+	}
+}
+
+// commit writes a copy that has passed: what it stops, what it follows, and itself.
+func (r *referee) commit(a *Alloc, rec *PlanRecord, c int, victim, prev *Alloc, superseded []*Alloc) {
+	for _, s := range superseded {
+		next := ""
+		if s == prev {
+			next = a.ID
+		}
+		r.stop(s, StopRef{Desired: DesiredStop, Description: fmt.Sprintf("replaced by %s while its node was lost", a.ID)}, next)
+	}
+	if victim != nil {
+		next := ""
+		if victim == prev {
+			next = a.ID
+		}
+		r.stop(victim, rec.Stop[c], next)
+	}
+	if prev != nil && prev != victim && !slices.Contains(superseded, prev) {
+		p := *prev
+		p.NextAllocation = a.ID
+		r.tx.putAlloc(&p)
+	}
+	r.tx.putAlloc(a)
+	r.room(a.NodeID).take(a)
+	k := slot{a.TaskGroup, a.Index}
+	slots := r.wanting(JobKey{a.Namespace, a.JobID})
+	if !slices.Contains(slots[k], a.ID) { // wanting may have been read after the put
+		slots[k] = append(slots[k], a.ID)
+	}
+	r.result.Placed++
+}
+
+// stop writes that an allocation is to end. One that is to end already keeps its first reason.
+func (r *referee) stop(victim *Alloc, ref StopRef, next string) {
+	a := *victim
+	if next != "" {
+		a.NextAllocation = next
+	}
+	if !victim.TerminalDesired() {
+		a.DesiredStatus, a.DesiredDescription = ref.Desired, truncate(ref.Description, maxTextBytes)
+		r.result.Stopped++
+		k := slot{a.TaskGroup, a.Index}
+		if m := r.slots[JobKey{a.Namespace, a.JobID}]; m != nil {
+			m[k] = slices.DeleteFunc(m[k], func(id string) bool { return id == a.ID })
+		}
+	}
+	r.tx.putAlloc(&a)
+}

@@ -1,0 +1,283 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+)
+
+// maxRescheduleEvents bounds Alloc.RescheduleEvents.
+const maxRescheduleEvents = 8
+
+// referee judges the copies of a plan by stored facts only. It is small and frozen: constraints and scores are the planner's.
+type referee struct {
+	tx     *tx
+	plan   *ApplyPlan
+	result PlanResult
+
+	rooms map[string]*room             // what is held on the nodes that this plan has touched
+	slots map[JobKey]map[slot][]string // the copies that want to run, of the jobs that this plan has touched
+
+	// of the record being judged
+	job   *Job
+	group *TaskGroup
+	ask   AllocResources
+	ports int // where the next placed copy's dynamic ports begin
+}
+
+// room is what is held on a node.
+type room struct {
+	used  AllocResources
+	ports map[int]string // port → who holds it
+}
+
+// openRecord checks what concerns all copies of a record, and returns why it is refused.
+func (r *referee) openRecord(i int) string {
+	rec := &r.plan.Records[i]
+	n := len(rec.Index)
+	r.job, r.group, r.ask, r.ports = r.tx.next.Job(rec.Namespace, rec.JobID), nil, AllocResources{}, 0
+	if len(rec.Node) != n || !columnOf(n, len(rec.Stop)) || !columnOf(n, len(rec.Reschedule)) {
+		return "columns of the record differ in length"
+	}
+	placed := 0
+	for c := range rec.Index {
+		if rec.Node[c] >= 0 {
+			placed++
+		}
+	}
+	if placed == 0 {
+		if r.job != nil && r.job.JobModifyIndex != rec.JobModifyIndex {
+			return "job was modified"
+		}
+		if len(rec.Ports) > 0 {
+			return "ports without a copy"
+		}
+		return ""
+	}
+	return r.openPlacement(rec, placed)
+}
+
+func columnOf(n, length int) bool { return length == 0 || length == n }
+
+func (r *referee) openPlacement(rec *PlanRecord, placed int) string {
+	switch {
+	case r.job == nil:
+		return "job does not exist"
+	case r.job.JobModifyIndex != rec.JobModifyIndex:
+		return "job was modified"
+	case r.job.Stop:
+		return "job is stopped"
+	}
+	r.group = r.job.Group(rec.TaskGroup)
+	if r.group == nil {
+		return fmt.Sprintf("job has no group %q", rec.TaskGroup)
+	}
+	r.ask = r.group.Resources()
+	if len(rec.Ports) != placed*len(dynamicPorts(r.group)) {
+		return "dynamic ports do not match the group"
+	}
+	return ""
+}
+
+func dynamicPorts(g *TaskGroup) []Port {
+	if len(g.Networks) == 0 {
+		return nil
+	}
+	return g.Networks[0].DynamicPorts
+}
+
+func staticPorts(g *TaskGroup) []Port {
+	if len(g.Networks) == 0 {
+		return nil
+	}
+	return g.Networks[0].ReservedPorts
+}
+
+// judgeCopy checks one copy and, when nothing speaks against it, applies it. It returns the reason otherwise.
+func (r *referee) judgeCopy(i, c int) string {
+	rec := &r.plan.Records[i]
+	place := rec.Node[c] >= 0
+	var ports []int
+	if place {
+		n := len(dynamicPorts(r.group))
+		ports = rec.Ports[r.ports : r.ports+n]
+		r.ports += n
+	}
+	var stop StopRef
+	if len(rec.Stop) > 0 {
+		stop = rec.Stop[c]
+	}
+	victim, reason := r.checkStop(stop)
+	switch {
+	case reason != "":
+		return reason
+	case !place && victim == nil:
+		return "copy is neither placed nor stopped"
+	case !place && rec.Index[c] >= 0:
+		return "copy has a slot and no node"
+	case !place:
+		r.stop(victim, stop, "")
+		return ""
+	}
+	return r.judgePlacement(i, c, victim, ports)
+}
+
+// checkStop returns the allocation that a copy stops, if any, provided that it is as the plan saw it.
+func (r *referee) checkStop(ref StopRef) (victim *Alloc, reason string) {
+	if ref.AllocID == "" {
+		return nil, ""
+	}
+	a := r.tx.next.Alloc(ref.AllocID)
+	switch {
+	case a == nil:
+		return nil, "allocation to stop does not exist"
+	case a.ModifyIndex != ref.ModifyIndex:
+		return nil, "allocation to stop was modified"
+	case ref.Desired != DesiredStop && ref.Desired != DesiredEvict:
+		return nil, fmt.Sprintf("desired status %q of the allocation to stop is not known", ref.Desired)
+	}
+	return a, ""
+}
+
+func (r *referee) judgePlacement(i, c int, victim *Alloc, ports []int) string {
+	rec := &r.plan.Records[i]
+	k := slot{rec.TaskGroup, rec.Index[c]}
+	if k.index < 0 || k.index >= r.group.Count {
+		return fmt.Sprintf("index %d is outside the group's count of %d", k.index, r.group.Count)
+	}
+	superseded, reason := r.checkSlot(k, victim)
+	if reason != "" {
+		return reason
+	}
+	if rec.Node[c] >= len(r.plan.Nodes) {
+		return "record names no node of the plan"
+	}
+	ref := r.plan.Nodes[rec.Node[c]]
+	n := r.tx.next.Node(ref.ID)
+	if reason := checkNode(n, ref); reason != "" {
+		return reason
+	}
+	given := assignPorts(r.group, n, ports)
+	if reason := r.checkRoom(n, given, ports); reason != "" {
+		return reason
+	}
+	var event RescheduleEvent
+	if len(rec.Reschedule) > 0 {
+		event = rec.Reschedule[c]
+	}
+	prev, reason := r.previous(k, victim, event)
+	if reason != "" {
+		return reason
+	}
+	id := AllocID(r.plan.Seed, i, c)
+	if r.tx.next.Alloc(id) != nil {
+		return "allocation ID exists, the seed was used before"
+	}
+	a := r.promise(id, k, n, given)
+	a.RescheduleEvents = rescheduleEvents(prev, event, a)
+	if len(superseded) > 0 && prev == nil {
+		prev = superseded[0]
+	}
+	if prev != nil {
+		a.PreviousAllocation = prev.ID
+	}
+	r.commit(a, rec, c, victim, prev, superseded)
+	return ""
+}
+
+// checkSlot refuses a second copy in a slot. Copies that are lost do not count, but they would run again if their node came
+// back: they are returned, to be stopped together with their replacement.
+func (r *referee) checkSlot(k slot, victim *Alloc) (superseded []*Alloc, reason string) {
+	for _, id := range r.wanting(JobKey{r.job.Namespace, r.job.ID})[k] {
+		a := r.tx.next.Alloc(id)
+		if a == victim {
+			continue
+		}
+		if r.tx.next.Live(a) {
+			return nil, fmt.Sprintf("slot %s[%d] has a live copy, %s", k.group, k.index, id)
+		}
+		superseded = append(superseded, a)
+	}
+	return superseded, ""
+}
+
+// wanting returns, by slot, the allocations of a job that want to run and have not ended.
+func (r *referee) wanting(job JobKey) map[slot][]string {
+	if r.slots[job] == nil {
+		m := map[slot][]string{}
+		for a := range r.tx.next.AllocsByJob(job.Namespace, job.ID) {
+			if !a.TerminalClient() && !a.TerminalDesired() {
+				k := slot{a.TaskGroup, a.Index}
+				m[k] = append(m[k], a.ID)
+			}
+		}
+		r.slots[job] = m
+	}
+	return r.slots[job]
+}
+
+func checkNode(n *Node, ref NodeRef) string {
+	switch {
+	case n == nil:
+		return "node does not exist"
+	case n.Status != NodeStatusReady:
+		return "node is " + n.Status
+	case n.Eligibility != NodeEligible:
+		return "node is not eligible"
+	case n.Generation != ref.Generation:
+		return "node has come back since the plan was made"
+	}
+	return ""
+}
+
+// checkRoom asks whether the group's resources and the ports fit on the node beside what is held there.
+func (r *referee) checkRoom(n *Node, given []AllocPort, dynamic []int) string {
+	m, has := r.room(n.ID), n.Resources
+	switch {
+	case m.used.CPU+r.ask.CPU > has.CPU:
+		return fmt.Sprintf("cpu: asks %d MHz, %d of %d free", r.ask.CPU, has.CPU-m.used.CPU, has.CPU)
+	case m.used.MemoryMB+r.ask.MemoryMB > has.MemoryMB:
+		return fmt.Sprintf("memory: asks %d MiB, %d of %d free", r.ask.MemoryMB, has.MemoryMB-m.used.MemoryMB, has.MemoryMB)
+	case m.used.DiskMB+r.ask.DiskMB > has.DiskMB:
+		return fmt.Sprintf("disk: asks %d MiB, %d of %d free", r.ask.DiskMB, has.DiskMB-m.used.DiskMB, has.DiskMB)
+	}
+	for _, p := range dynamic {
+		if p < has.MinDynamicPort || p > has.MaxDynamicPort {
+			return fmt.Sprintf("port %d is outside the node's dynamic range %d-%d", p, has.MinDynamicPort, has.MaxDynamicPort)
+		}
+	}
+	for i, p := range given {
+		if holder, taken := m.ports[p.HostPort]; taken {
+			return fmt.Sprintf("port %d is held by %s", p.HostPort, holder)
+		}
+		if slices.Contains(has.ReservedPorts, p.HostPort) {
+			return fmt.Sprintf("port %d is reserved on the node", p.HostPort)
+		}
+		if slices.ContainsFunc(given[:i], func(q AllocPort) bool { return q.HostPort == p.HostPort }) {
+			return fmt.Sprintf("port %d is given twice", p.HostPort)
+		}
+	}
+	return ""
+}
+
+func (r *referee) room(nodeID string) *room {
+	m := r.rooms[nodeID]
+	if m == nil {
+		m = &room{ports: map[int]string{}}
+		for a := range r.tx.next.AllocsByNode(nodeID) {
+			if r.tx.next.Holds(a) {
+				m.take(a)
+			}
+		}
+		r.rooms[nodeID] = m
+	}
+	return m
+}
+
+func (m *room) take(a *Alloc) {
+	m.used.CPU += a.Resources.CPU
+	m.used.MemoryMB += a.Resources.MemoryMB
+	m.used.DiskMB += a.Resources.DiskMB
+	for _, p := range a.Ports {
+		m.ports[p.HostPort] = a.ID
+	}
+}

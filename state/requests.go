@@ -1,0 +1,66 @@
+package state
+
+import "fmt"
+
+// maxRequests bounds the table of request results; the oldest goes first.
+const maxRequests = 4096
+
+// requestRow remembers what became of a user's command, so that a retry after an unknown outcome does not do it twice. Only
+// successes are remembered: a refused command changed nothing and may be tried again.
+type requestRow struct {
+	ID       string
+	Kind     string
+	Object   string
+	Index    uint64
+	Register *RegisterJobResult `json:",omitempty"`
+}
+
+func lessByAge(a, b *requestRow) bool {
+	if a.Index != b.Index {
+		return a.Index < b.Index
+	}
+	return a.ID < b.ID
+}
+
+// recall returns the remembered result of a request.
+func (t *tx) recall(kind string, req requested) (result any, known bool, err error) {
+	id, object := req.request()
+	if id == "" {
+		return nil, false, nil
+	}
+	if len(id) > maxNameBytes {
+		return nil, false, fmt.Errorf("request ID of %d bytes, at most %d: %w", len(id), maxNameBytes, ErrLimit)
+	}
+	row := t.next.requests.get(id)
+	switch {
+	case row == nil:
+		return nil, false, nil
+	case row.Kind != kind || row.Object != object:
+		return nil, true, fmt.Errorf("request %s was %s of %s, it is now %s of %s; use a new request ID: %w",
+			id, row.Kind, row.Object, kind, object, ErrConflict)
+	case row.Register != nil:
+		return *row.Register, true, nil
+	}
+	return Done{Index: row.Index}, true, nil
+}
+
+func (t *tx) remember(kind string, req requested, result any) {
+	id, object := req.request()
+	if id == "" {
+		return
+	}
+	row := &requestRow{ID: id, Kind: kind, Object: object, Index: t.index}
+	if r, ok := result.(RegisterJobResult); ok {
+		row.Register = &r
+	}
+	t.next.indexRequest(row)
+	for t.next.requestsByAge.Len() > maxRequests {
+		oldest, _ := t.next.requestsByAge.PopMin()
+		t.next.requests.remove(oldest.ID)
+	}
+}
+
+func (s *Snapshot) indexRequest(row *requestRow) {
+	s.requests.put(row.ID, row)
+	s.requestsByAge.Set(row)
+}

@@ -1,0 +1,117 @@
+package state
+
+import (
+	"bufio"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// A snapshot file is text, one record a line:
+//
+//	crc32c length {"Kind":…,"Row":…}
+//
+// crc32c are eight hexadecimal digits over the JSON that follows, length its decimal number of bytes. The first record is the
+// header, the last one counts the records before it and holds the checksum of all bytes before it and the hash of every table.
+// Tables come in the order of the Table constants, rows in the order of their keys. There is no time in it: saving the same
+// state again gives the same bytes.
+
+// FormatVersion is the version of the snapshot file's format.
+const FormatVersion = 1
+
+// maxRecordBytes bounds one record of a snapshot file. A row cannot grow beyond a few commands.
+const maxRecordBytes = 8 * MaxCommandBytes
+
+const (
+	recordHeader  = "header"
+	recordTrailer = "trailer"
+)
+
+// Header is the first record of a snapshot file.
+type Header struct {
+	Format     int
+	Level      int
+	Generation uint64
+	Index      uint64
+	ClusterID  string
+}
+
+type trailer struct {
+	Records uint64
+	CRC     string
+	Hashes  map[string]string
+}
+
+type outRecord struct {
+	Kind string
+	Row  any
+}
+
+// frameWriter writes records and keeps the checksum of everything written.
+type frameWriter struct {
+	w     *bufio.Writer
+	crc   uint32
+	count uint64
+	err   error
+}
+
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+func (f *frameWriter) write(kind string, row any) bool {
+	if f.err != nil {
+		return false
+	}
+	data := marshal(outRecord{Kind: kind, Row: row})
+	if len(data) > maxRecordBytes {
+		f.err = fmt.Errorf("save a row of %s: %d bytes, at most %d: %w", kind, len(data), maxRecordBytes, ErrLimit)
+		return false
+	}
+	line := fmt.Appendf(nil, "%08x %d %s\n", crc32.Checksum(data, castagnoli()), len(data), data)
+	f.crc = crc32.Update(f.crc, castagnoli(), line)
+	f.count++
+	_, f.err = f.w.Write(line)
+	return f.err == nil
+}
+
+func writeTable[R any](f *frameWriter, kind Table, t table[R]) {
+	for row := range t.all() {
+		if !f.write(kind.String(), row) {
+			return
+		}
+	}
+}
+
+// Save writes the whole state. It reads an immutable value: nothing stops meanwhile.
+func (s *Snapshot) Save(w io.Writer) error {
+	f := &frameWriter{w: bufio.NewWriterSize(w, 1<<16)}
+	f.write(recordHeader, s.header())
+	f.write(TableMeta.String(), &s.meta)
+	writeTable(f, TableJobs, s.jobs)
+	writeTable(f, TableJobVersions, s.versions)
+	writeTable(f, TableNodes, s.nodes)
+	writeTable(f, TableAllocs, s.allocs)
+	writeTable(f, TableRequests, s.requests)
+	f.write(recordTrailer, trailer{Records: f.count, CRC: fmt.Sprintf("%08x", f.crc), Hashes: s.Hash().texts()})
+	if f.err == nil {
+		f.err = f.w.Flush()
+	}
+	if f.err != nil {
+		return fmt.Errorf("save the state at index %d: %w", s.index, f.err)
+	}
+	return nil
+}
+
+func (s *Snapshot) header() Header {
+	return Header{
+		Format: FormatVersion, Level: s.meta.Level, Generation: s.meta.Generation, Index: s.index, ClusterID: s.meta.ClusterID,
+	}
+}
+
+// texts are the hashes by table name, for people and for JSON readers that know no 64-bit integers.
+func (h Hashes) texts() map[string]string {
+	out := make(map[string]string, len(h))
+	for i, v := range h {
+		out[Table(i).String()] = fmt.Sprintf("%016x", v)
+	}
+	return out
+}

@@ -1,0 +1,234 @@
+package state
+
+import (
+	"iter"
+	"strings"
+	"sync"
+
+	"github.com/tidwall/btree"
+)
+
+// Snapshot is every table at one Raft index. It never changes: read it from any goroutine, without locks, for as long as you
+// like. Rows that it hands out belong to it and must not be changed. Readers that find nothing return nil.
+type Snapshot struct {
+	index uint64
+	meta  metaRow
+
+	jobs     table[Job]
+	versions table[Job]
+	nodes    table[Node]
+	allocs   table[Alloc]
+	requests table[requestRow]
+
+	allocsByJob   *btree.BTreeG[*Alloc]
+	allocsByNode  *btree.BTreeG[*Alloc]
+	requestsByAge *btree.BTreeG[*requestRow]
+	jobsDirty     dirtyIndex
+	nodesDirty    dirtyIndex
+
+	cloning *sync.Mutex // taken while the trees are copied: a copy writes to bookkeeping of its original
+}
+
+// metaRow is what the cluster knows of itself.
+type metaRow struct {
+	ClusterID          string
+	Level              int
+	LeadTerm           uint64
+	LeadIndex          uint64
+	LeadNode           string
+	Generation         uint64
+	LatestTime         int64
+	EvictionsAllowedAt int64
+}
+
+func newSnapshot() *Snapshot {
+	opts := btree.Options{NoLocks: true}
+	return &Snapshot{
+		meta:          metaRow{Level: 1},
+		jobs:          newTable[Job](),
+		versions:      newTable[Job](),
+		nodes:         newTable[Node](),
+		allocs:        newTable[Alloc](),
+		requests:      newTable[requestRow](),
+		allocsByJob:   btree.NewBTreeGOptions(lessByJob, opts),
+		allocsByNode:  btree.NewBTreeGOptions(lessByNode, opts),
+		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
+		jobsDirty:     newDirtyIndex(),
+		nodesDirty:    newDirtyIndex(),
+		cloning:       new(sync.Mutex),
+	}
+}
+
+// clone returns a snapshot that a transaction may write. It costs a few hundred bytes whatever the size of the tables.
+func (s *Snapshot) clone() *Snapshot {
+	s.cloning.Lock()
+	defer s.cloning.Unlock()
+	c := *s
+	c.jobs, c.versions, c.nodes = s.jobs.clone(), s.versions.clone(), s.nodes.clone()
+	c.allocs, c.requests = s.allocs.clone(), s.requests.clone()
+	c.allocsByJob, c.allocsByNode = s.allocsByJob.Copy(), s.allocsByNode.Copy()
+	c.requestsByAge = s.requestsByAge.Copy()
+	c.jobsDirty, c.nodesDirty = s.jobsDirty.clone(), s.nodesDirty.clone()
+	c.cloning = new(sync.Mutex)
+	return &c
+}
+
+func lessByJob(a, b *Alloc) bool {
+	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
+		return c < 0
+	}
+	if c := strings.Compare(a.JobID, b.JobID); c != 0 {
+		return c < 0
+	}
+	return a.ID < b.ID
+}
+
+func lessByNode(a, b *Alloc) bool {
+	if c := strings.Compare(a.NodeID, b.NodeID); c != 0 {
+		return c < 0
+	}
+	return a.ID < b.ID
+}
+
+// Index is the Raft index of the last entry applied.
+func (s *Snapshot) Index() uint64 { return s.index }
+
+// ClusterID is the cluster's name, "" until the first leader gave it one.
+func (s *Snapshot) ClusterID() string { return s.meta.ClusterID }
+
+// LeadTerm is the Raft term of the last Lead entry; only its leader's commands are applied.
+func (s *Snapshot) LeadTerm() uint64 { return s.meta.LeadTerm }
+
+// LeadIndex is the Raft index of the last Lead entry.
+func (s *Snapshot) LeadIndex() uint64 { return s.meta.LeadIndex }
+
+// LeadNode is the ID of the node that proposed the last Lead entry.
+func (s *Snapshot) LeadNode() string { return s.meta.LeadNode }
+
+// Level is the cluster's level: every server can apply commands up to it.
+func (s *Snapshot) Level() int { return s.meta.Level }
+
+// Generation is the restore generation: how often an operator has put an older state back. Whatever was remembered of another
+// generation (cursors, indexes) is void.
+func (s *Snapshot) Generation() uint64 { return s.meta.Generation }
+
+// LatestTime is the largest stamp of any command, in nanoseconds since the Unix epoch: cluster time at the last change.
+func (s *Snapshot) LatestTime() int64 { return s.meta.LatestTime }
+
+// EvictionsAllowedAt is the cluster time at which an operator last told the eviction guard to let go; 0 for never.
+func (s *Snapshot) EvictionsAllowedAt() int64 { return s.meta.EvictionsAllowedAt }
+
+// Hash is the running hash of every table.
+func (s *Snapshot) Hash() Hashes {
+	return Hashes{
+		TableMeta:        hashRow(&s.meta),
+		TableJobs:        s.jobs.sum,
+		TableJobVersions: s.versions.sum,
+		TableNodes:       s.nodes.sum,
+		TableAllocs:      s.allocs.sum,
+		TableRequests:    s.requests.sum,
+	}
+}
+
+// Job returns a job's current row.
+func (s *Snapshot) Job(namespace, id string) *Job { return s.jobs.get(rowKey(namespace, id)) }
+
+// JobVersion returns a job as it was registered at a version. Versions stay while an allocation refers to them, also when the
+// job's own row is gone.
+func (s *Snapshot) JobVersion(namespace, id string, version uint64) *Job {
+	return s.versions.get(versionKey(namespace, id, version))
+}
+
+// JobVersions returns the versions of a job that are kept, newest first.
+func (s *Snapshot) JobVersions(namespace, id string) []*Job {
+	var out []*Job
+	prefix := rowKey(namespace, id) + "\x00"
+	s.versions.rows.Descend(prefix+"g", func(key string, e entry[Job]) bool { // "g" sorts after every hexadecimal digit
+		if !strings.HasPrefix(key, prefix) {
+			return false
+		}
+		out = append(out, e.row)
+		return true
+	})
+	return out
+}
+
+// Jobs yields every job in order of namespace and ID.
+func (s *Snapshot) Jobs() iter.Seq[*Job] { return s.jobs.all() }
+
+// JobsByPrefix yields the jobs of a namespace ("*" means all) whose ID starts with prefix.
+func (s *Snapshot) JobsByPrefix(namespace, prefix string) iter.Seq[*Job] {
+	if namespace != "*" {
+		return s.jobs.prefixed(rowKey(namespace, prefix))
+	}
+	return func(yield func(*Job) bool) {
+		for j := range s.jobs.all() {
+			if strings.HasPrefix(j.ID, prefix) && !yield(j) {
+				return
+			}
+		}
+	}
+}
+
+// JobCount is the number of jobs.
+func (s *Snapshot) JobCount() int { return s.jobs.rows.Len() }
+
+// Node returns a node.
+func (s *Snapshot) Node(id string) *Node { return s.nodes.get(id) }
+
+// Nodes yields every node in ID order.
+func (s *Snapshot) Nodes() iter.Seq[*Node] { return s.nodes.all() }
+
+// NodesByPrefix yields the nodes whose ID starts with prefix.
+func (s *Snapshot) NodesByPrefix(prefix string) iter.Seq[*Node] { return s.nodes.prefixed(prefix) }
+
+// NodeCount is the number of nodes.
+func (s *Snapshot) NodeCount() int { return s.nodes.rows.Len() }
+
+// Alloc returns an allocation.
+func (s *Snapshot) Alloc(id string) *Alloc { return s.allocs.get(id) }
+
+// Allocs yields every allocation in ID order.
+func (s *Snapshot) Allocs() iter.Seq[*Alloc] { return s.allocs.all() }
+
+// AllocsByPrefix yields the allocations whose ID starts with prefix.
+func (s *Snapshot) AllocsByPrefix(prefix string) iter.Seq[*Alloc] { return s.allocs.prefixed(prefix) }
+
+// AllocCount is the number of allocations.
+func (s *Snapshot) AllocCount() int { return s.allocs.rows.Len() }
+
+// AllocsByJob yields a job's allocations in ID order, also those of a job whose row is gone.
+func (s *Snapshot) AllocsByJob(namespace, id string) iter.Seq[*Alloc] {
+	return func(yield func(*Alloc) bool) {
+		s.allocsByJob.Ascend(&Alloc{Namespace: namespace, JobID: id}, func(a *Alloc) bool {
+			return a.JobID == id && a.Namespace == namespace && yield(a)
+		})
+	}
+}
+
+// AllocsByNode yields a node's allocations in ID order.
+func (s *Snapshot) AllocsByNode(id string) iter.Seq[*Alloc] {
+	return func(yield func(*Alloc) bool) {
+		s.allocsByNode.Ascend(&Alloc{NodeID: id}, func(a *Alloc) bool { return a.NodeID == id && yield(a) })
+	}
+}
+
+// JobsDirtySince yields the jobs whose row, allocations or allocations' nodes changed after index, or that a dropped copy of a
+// plan touched. Jobs that are gone come last; a job may come twice. It is complete for an index not below DirtyFloor.
+func (s *Snapshot) JobsDirtySince(index uint64) iter.Seq[JobKey] {
+	return func(yield func(JobKey) bool) {
+		for key := range s.jobsDirty.since(index) {
+			if !yield(splitKey(key)) {
+				return
+			}
+		}
+	}
+}
+
+// NodesDirtySince yields the nodes whose row or allocations changed after index. Nodes that are gone come last; a node may
+// come twice. It is complete for an index not below DirtyFloor.
+func (s *Snapshot) NodesDirtySince(index uint64) iter.Seq[string] { return s.nodesDirty.since(index) }
+
+// DirtyFloor is the oldest index that JobsDirtySince and NodesDirtySince answer completely: whoever looked last at an older
+// one starts from scratch. It rises when a snapshot is restored and when many rows are removed.
+func (s *Snapshot) DirtyFloor() uint64 { return max(s.jobsDirty.floor, s.nodesDirty.floor) }

@@ -1,0 +1,166 @@
+package state
+
+import "sync"
+
+// Key names something that can be watched: a table, a row, one node's allocations. Make one with the Key functions.
+type Key struct {
+	kind keyKind
+	a, b string
+}
+
+type keyKind uint8
+
+const (
+	keyIndex keyKind = iota
+	keyAll
+	keyMeta
+	keyJobs
+	keyJob
+	keyNodes
+	keyNode
+	keyAllocs
+	keyAlloc
+	keyNodeAllocs
+	keyJobAllocs
+)
+
+// KeyIndex changes with every entry, also with those that change nothing.
+func KeyIndex() Key { return Key{kind: keyIndex} }
+
+// KeyAll changes with every row, and when a copy of a plan is dropped.
+func KeyAll() Key { return Key{kind: keyAll} }
+
+// KeyMeta changes with everything that the cluster knows of itself but its time: leader, level, generation, evictions.
+func KeyMeta() Key { return Key{kind: keyMeta} }
+
+// KeyJobs changes with every job.
+func KeyJobs() Key { return Key{kind: keyJobs} }
+
+// KeyJob changes with one job's row.
+func KeyJob(namespace, id string) Key { return Key{kind: keyJob, a: namespace, b: id} }
+
+// KeyNodes changes with every node.
+func KeyNodes() Key { return Key{kind: keyNodes} }
+
+// KeyNode changes with one node's row.
+func KeyNode(id string) Key { return Key{kind: keyNode, a: id} }
+
+// KeyAllocs changes with every allocation.
+func KeyAllocs() Key { return Key{kind: keyAllocs} }
+
+// KeyAlloc changes with one allocation.
+func KeyAlloc(id string) Key { return Key{kind: keyAlloc, a: id} }
+
+// KeyNodeAllocs changes with every allocation of one node.
+func KeyNodeAllocs(nodeID string) Key { return Key{kind: keyNodeAllocs, a: nodeID} }
+
+// KeyJobAllocs changes with every allocation of one job.
+func KeyJobAllocs(namespace, id string) Key { return Key{kind: keyJobAllocs, a: namespace, b: id} }
+
+// Watch fires once, at the first commit after Store.Watch that changes one of its keys. To miss nothing, watch first, then
+// load the snapshot, then wait.
+type Watch struct {
+	c    chan struct{}
+	keys []Key
+	from *watchers
+}
+
+// C is closed when the watch fires.
+func (w *Watch) C() <-chan struct{} { return w.c }
+
+// Stop forgets the watch. It need not be called after the watch has fired; calling it again does nothing.
+func (w *Watch) Stop() {
+	w.from.mu.Lock()
+	defer w.from.mu.Unlock()
+	w.from.forget(w)
+}
+
+// watchers holds the watches by key, so that a commit looks only at those whose key changed and idle ones cost nothing.
+type watchers struct {
+	mu    sync.Mutex
+	byKey map[Key]map[*Watch]struct{}
+}
+
+// Watch waits for the next change of any of keys.
+func (s *Store) Watch(keys ...Key) *Watch {
+	w := &Watch{c: make(chan struct{}), keys: keys, from: &s.watches}
+	s.watches.mu.Lock()
+	defer s.watches.mu.Unlock()
+	for _, k := range keys {
+		if s.watches.byKey[k] == nil {
+			s.watches.byKey[k] = map[*Watch]struct{}{}
+		}
+		s.watches.byKey[k][w] = struct{}{}
+	}
+	return w
+}
+
+func (ws *watchers) forget(w *Watch) {
+	for _, k := range w.keys {
+		delete(ws.byKey[k], w)
+		if len(ws.byKey[k]) == 0 {
+			delete(ws.byKey, k)
+		}
+	}
+}
+
+func (ws *watchers) fire(k Key) {
+	for w := range ws.byKey[k] {
+		close(w.c)
+		ws.forget(w)
+	}
+}
+
+// changes is what one transaction changed.
+type changes struct {
+	meta   bool
+	dirty  bool // a dropped copy made a job dirty
+	jobs   []JobKey
+	nodes  []string
+	allocs []*Alloc
+}
+
+func (c *changes) any() bool {
+	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.allocs) > 0
+}
+
+func (ws *watchers) wake(c *changes) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.fire(KeyIndex())
+	if len(ws.byKey) == 0 || !c.any() {
+		return
+	}
+	ws.fire(KeyAll())
+	if c.meta {
+		ws.fire(KeyMeta())
+	}
+	if len(c.jobs) > 0 {
+		ws.fire(KeyJobs())
+	}
+	for _, k := range c.jobs {
+		ws.fire(KeyJob(k.Namespace, k.ID))
+	}
+	if len(c.nodes) > 0 {
+		ws.fire(KeyNodes())
+	}
+	for _, id := range c.nodes {
+		ws.fire(KeyNode(id))
+	}
+	if len(c.allocs) > 0 {
+		ws.fire(KeyAllocs())
+	}
+	for _, a := range c.allocs {
+		ws.fire(KeyAlloc(a.ID))
+		ws.fire(KeyNodeAllocs(a.NodeID))
+		ws.fire(KeyJobAllocs(a.Namespace, a.JobID))
+	}
+}
+
+func (ws *watchers) wakeAll() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for k := range ws.byKey {
+		ws.fire(k)
+	}
+}

@@ -1,0 +1,31 @@
+package state
+
+// SameWork reports whether a node would do the same for a group of either version of a job: whether a copy placed with the one
+// can stand for the other. What only the leader reads does not count (counts, priorities, constraints, reschedule and update
+// policies); everything that a node acts upon or that a task can see does.
+func SameWork(a, b *Job, group string) bool {
+	if a == b {
+		return true
+	}
+	ga, gb := a.Group(group), b.Group(group)
+	return ga != nil && gb != nil && sameJSON(workOf(a, ga), workOf(b, gb))
+}
+
+// work is what a node is told to do.
+type work struct {
+	Name, Type, Region string
+	Meta               map[string]string `json:",omitempty"`
+	Group              TaskGroup
+}
+
+func workOf(j *Job, g *TaskGroup) work {
+	w := work{j.Name, j.Type, j.Region, j.Meta, *g}
+	w.Group.Count, w.Group.Constraints = 0, nil
+	w.Group.ReschedulePolicy, w.Group.Update = ReschedulePolicy{}, UpdateStrategy{}
+	w.Group.Tasks = make([]Task, len(g.Tasks))
+	for i, t := range g.Tasks {
+		t.Constraints = nil
+		w.Group.Tasks[i] = t
+	}
+	return w
+}
