@@ -157,8 +157,12 @@ func (w *watchkeeper) ask(ctx context.Context, targets []api.ProbeTarget) map[st
 		count(w.t.s.a.prober.knock(ctx, targets, probeTimeout), true)
 		return nil
 	})
+	asked := map[string]bool{w.t.s.a.id.NodeID: true}
+	for _, t := range targets {
+		asked[t.NodeID] = true // who may be dead cannot be a witness, and would hold up the round
+	}
 	for id, addr := range voters {
-		if id == w.t.s.a.id.NodeID {
+		if asked[id] {
 			continue
 		}
 		g.Go(func() error {

@@ -202,7 +202,7 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 	if resp.RestoreGeneration > c.orders.restore {
 		// The state is from a backup: it may know nothing of what was placed since. Nothing is ended until it was told.
 		c.hold = time.Now().Add(overduePeriods * max(resp.LeasePeriod, minLeasePeriod))
-		c.runner.Touch()
+		c.runner.ReportAll()
 		c.log.Warn("the cluster was restored from a backup; nothing is stopped here for now", "until", c.hold)
 	}
 	c.leader = leaderHint{id: resp.LeaderID, addr: resp.LeaderAddr}

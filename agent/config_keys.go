@@ -29,11 +29,6 @@ func (k ConfigKey) IsList() bool {
 // name is the last part of the path.
 func (k ConfigKey) name() string { return k.Path[strings.LastIndexByte(k.Path, '.')+1:] }
 
-// parent is the path without its last part.
-func (k ConfigKey) parent() string {
-	return strings.TrimSuffix(strings.TrimSuffix(k.Path, k.name()), ".")
-}
-
 // ConfigKeys is the table of everything that an agent can be told: names of files, environment and flags come from it.
 func ConfigKeys() []ConfigKey {
 	var keys []ConfigKey

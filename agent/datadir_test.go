@@ -194,7 +194,8 @@ func TestDamagedNodeFile(t *testing.T) {
 		if kept, err := os.ReadFile(id.RecoveredFrom); err != nil || string(kept) != string(bad) || !strings.Contains(id.RecoveredFrom, ".corrupt-") {
 			t.Fatalf("byte %d: %s is not what was damaged: %v", i, id.RecoveredFrom, err)
 		}
-		if again := reopen(t, d).Identity(); again.Recovered || again.NodeID != id.NodeID || again.Boot != id.Boot+1 {
+		d = reopen(t, d)
+		if again := d.Identity(); again.Recovered || again.NodeID != id.NodeID || again.Boot != id.Boot+1 {
 			t.Fatalf("byte %d: the next start: %+v", i, again)
 		}
 		last.Boot = id.Boot

@@ -121,11 +121,12 @@ func (c *call) readBody() error {
 	if c.r.ContentLength > c.rt.MaxBody {
 		return c.tooLarge()
 	}
-	c.r.Body = &slowBody{ReadCloser: http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.rt.MaxBody), c: c, start: time.Now()}
+	// The request keeps its own Body: net/http looks at it to know whether the sender still waits to be asked for it.
+	c.in = &slowBody{ReadCloser: http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.rt.MaxBody), c: c, start: time.Now()}
 	if c.rt.Stream {
 		return nil
 	}
-	data, err := io.ReadAll(c.r.Body)
+	data, err := io.ReadAll(c.in)
 	if err != nil {
 		return c.bodyError(err)
 	}

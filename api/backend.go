@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -32,6 +33,23 @@ type Backend struct {
 	Metrics *prometheus.Registry                                     // the agent's metrics; the server adds its own. nil means a fresh one
 	Logger  hclog.Logger
 	Limits  Limits
+}
+
+// validate refuses a backend that lacks what its role must have.
+func (b *Backend) validate() error {
+	if b.Cluster == nil || b.Jobs == nil || b.Ping == nil || b.Dial == nil || b.Now == nil {
+		return errors.New("make an API server: the backend lacks its Cluster, Jobs, Ping, Dial or Now")
+	}
+	if b.State == nil {
+		return nil
+	}
+	if b.Writer == nil || b.Operator == nil || b.Nodes == nil || b.Servers == nil {
+		return errors.New("make an API server: the backend of a server lacks its Writer, Operator, Nodes or Servers")
+	}
+	if b.Decider.Plan == nil || b.Decider.Explain == nil || b.Decider.Guard == nil {
+		return errors.New("make an API server: the backend of a server lacks a part of its Decider")
+	}
+	return nil
 }
 
 // State is the replicated state as this server has applied it. *state.Store is one.

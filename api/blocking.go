@@ -34,7 +34,7 @@ func (c *call) snapshot(watch func(c *call) watchFor) (*state.Snapshot, error) {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	if !c.opts.stale { // a leader that leads no more would keep its readers waiting for what it does not hear of
-		one := c.s.hops.add(c.s.self().PeerAddr, cancel)
+		one := c.s.hops.add(c.s.self().PeerAddr, c.s.self().NodeID, cancel)
 		defer c.s.hops.remove(one)
 	}
 	snap, err := c.catchUpAndWait(ctx, st, watch(c))

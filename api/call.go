@@ -19,7 +19,8 @@ type call struct {
 	caller Caller
 	query  url.Values
 	opts   options
-	body   []byte // of routes that are not streams
+	in     *slowBody // the body as it comes; nil on routes that take none
+	body   []byte    // the body whole, of routes that are not streams
 	start  time.Time
 
 	gate *gate // that was entered, nil for blocking reads

@@ -4,26 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // retryPause is how long a request waits before it looks for the leader again.
 const retryPause = 25 * time.Millisecond
 
+// maxHints is how many times a request follows at once where another agent sends it: two that send each other must not spin.
+const maxHints = 3
+
 // target is where a request goes next.
 type target struct {
 	local bool
 	addr  string // a peer address, when not local
 	id    string // node ID of the agent there, "" when not known
+	final bool   // nobody else can answer: the owner of the allocation
 	err   error  // the answer is known already: there is no such allocation
 }
 
 // attempt is what became of a request at one target.
 type attempt struct {
-	done bool   // answered
-	sent bool   // it may have been done there
-	hint string // a peer address to try next
-	err  error  // why it was not answered
+	done  bool   // answered
+	sent  bool   // it may have been done there
+	final bool   // there is nobody else to ask
+	addr  string // of the agent that was asked, "" for this one
+	hint  string // a peer address to try next
+	owner bool   // the hint is the owner's
+	err   error  // why it was not answered
 }
 
 // dispatch answers a request: here, or at the agent that can. While there is nobody who can, it looks again, for as long as
@@ -33,49 +41,55 @@ func (s *Server) dispatch(c *call) error {
 	var last attempt
 	sent := false
 	for try := 0; ; try++ {
-		t := s.target(c, last.hint, try)
-		switch {
-		case t.err != nil:
+		t := s.target(c, last, try)
+		if t.err != nil {
 			return t.err
-		case c.forwarded() && !t.local:
-			return s.elsewhere(c, t)
-		case t.local:
-			last = s.runLocal(c)
-		case t.addr != "":
-			began := time.Now()
-			last = s.hop(c, t)
-			if !c.rt.Write && time.Since(began) > time.Second {
-				deadline = time.Now().Add(s.b.Limits.LeaderWait) // a read that was served well until now
-			}
-		default:
-			last = attempt{err: ErrNoLeader}
 		}
+		if c.forwarded() && !t.local {
+			return s.elsewhere(c, t)
+		}
+		began := time.Now()
+		last = s.attempt(c, t)
 		if last.done {
 			return nil
 		}
+		if !c.rt.Write && time.Since(began) > time.Second {
+			deadline = time.Now().Add(s.b.Limits.LeaderWait) // a read that was served well until now
+		}
 		sent = sent || last.sent
-		if !last.again(c) {
-			return s.giveUp(c, sent, last.err)
-		}
-		if last.hint == "" && (!time.Now().Add(retryPause).Before(deadline) || !pause(c.ctx, retryPause)) {
-			return s.giveUp(c, sent, last.err)
-		}
-		if c.ctx.Err() != nil || !time.Now().Before(deadline) {
+		if !last.again(c) || !s.restBefore(c, deadline, last.hint != "" && try < maxHints) {
 			return s.giveUp(c, sent, last.err)
 		}
 	}
 }
 
-// again reports whether another try can help and cannot harm.
-func (a attempt) again(c *call) bool {
-	if c.forwarded() || c.w.began() {
-		return false // the agent that forwarded tries again, it may know better
+// attempt tries one target.
+func (s *Server) attempt(c *call, t target) attempt {
+	switch {
+	case t.local:
+		return s.runLocal(c)
+	case t.addr != "":
+		return s.hop(c, t)
 	}
-	if a.sent && (!c.rt.Retry || c.rt.Stream) {
+	return attempt{err: ErrNoLeader}
+}
+
+// restBefore waits a little before the next try, unless the last one advised where to go at once. It is false when there is
+// no time left for another.
+func (s *Server) restBefore(c *call, deadline time.Time, atOnce bool) bool {
+	if !atOnce && (!time.Now().Add(retryPause).Before(deadline) || !pause(c.ctx, retryPause)) {
 		return false
 	}
-	if c.rt.Where == AtOwner && a.hint == "" && !errors.Is(a.err, ErrNoLeader) {
-		return false // an allocation does not move
+	return c.ctx.Err() == nil && time.Now().Before(deadline)
+}
+
+// again reports whether another try can help and cannot harm.
+func (a attempt) again(c *call) bool {
+	if c.forwarded() || c.w.began() || a.final {
+		return false // the agent that forwarded tries again, it may know better
+	}
+	if a.sent && (!c.rt.Retry || c.rt.Stream) || c.bodyGone() {
+		return false
 	}
 	return errors.Is(a.err, ErrNotLeader) || errors.Is(a.err, ErrNotOwner) || errors.Is(a.err, ErrNoLeader) ||
 		errors.Is(a.err, ErrUnknownOutcome) || errors.Is(a.err, ErrUnreachable)
@@ -92,7 +106,7 @@ func (s *Server) giveUp(c *call, sent bool, err error) error {
 		return NewError(CodeUnknownOutcome, "send it again with the header "+headerRequestID+": "+c.requestID,
 			"this write may have happened or not: %s", s.whyNot(c, err))
 	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), c.rt.Where != AtOwner && errors.Is(err, ErrUnreachable), c.rt.Write && outOfTime:
-		return NewError(CodeNoLeader, "look at `drover server members`, start servers until a majority is there, then try again", "%s", s.noLeader())
+		return NewError(CodeNoLeader, "look at `drover server members`, start servers until a majority is there, then try again", "%s", s.whyNot(c, err))
 	}
 	return err
 }
@@ -108,15 +122,16 @@ func (s *Server) forwardedError(c *call, err error) error {
 	return err
 }
 
-// whyNot says why the outcome of a write stayed unknown.
+// whyNot says why nobody answered, or nobody knows what became of a write.
 func (s *Server) whyNot(c *call, err error) string {
-	if _, _, known := s.b.Cluster.Leader(); !known {
-		return s.noLeader()
-	}
-	if c.ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+	_, _, known := s.b.Cluster.Leader()
+	switch {
+	case known && (errors.Is(err, ErrUnreachable) || errors.Is(err, ErrUnknownOutcome)):
+		return err.Error()
+	case known && (c.ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)):
 		return fmt.Sprintf("the leader did not see it through within %s", s.b.Limits.LeaderWait)
 	}
-	return err.Error()
+	return s.noLeader()
 }
 
 // noLeader says in a sentence why there is no leader, as far as this agent can see.
@@ -151,7 +166,10 @@ func (s *Server) noLeader() string {
 	if all == 0 {
 		return "no leader: this agent knows of no server yet"
 	}
-	return fmt.Sprintf("no leader: %d of %d servers reachable", reachable, all)
+	if reachable > all/2 {
+		return fmt.Sprintf("no leader: %d of %d servers reachable, an election is under way", reachable, all)
+	}
+	return fmt.Sprintf("no leader: %d of %d servers reachable, %d needed", reachable, all, all/2+1)
 }
 
 // elsewhere tells the agent that forwarded a request where it belongs.
@@ -165,7 +183,7 @@ func (s *Server) elsewhere(c *call, t target) error {
 	if addr != "" {
 		c.w.Header().Set(headerTry, addr)
 	}
-	if c.rt.Where == AtOwner {
+	if t.final {
 		return NewError(CodeNotOwner, "", "this agent does not own the allocation %s", c.id())
 	}
 	return NewError(CodeNotLeader, "", "this agent does not lead")
@@ -192,8 +210,8 @@ func (c *call) outcome(err error) attempt {
 	return attempt{err: err, sent: unknown}
 }
 
-// target says where a request goes: hint is what the agent tried last advised, try counts from 0.
-func (s *Server) target(c *call, hint string, try int) target {
+// target says where a request goes, after the last attempt; try counts from 0.
+func (s *Server) target(c *call, last attempt, try int) target {
 	server := s.b.State != nil
 	switch {
 	case c.rt.Where == Here:
@@ -202,44 +220,45 @@ func (s *Server) target(c *call, hint string, try int) target {
 		if server {
 			return target{local: true}
 		}
-		return s.someServer(hint, try)
+		return s.someServer(last, try)
 	case c.rt.Where == AtOwner:
-		return s.owner(c, hint, try)
+		return s.owner(c, last, try)
 	}
 	if server && s.b.Cluster.IsLeader() {
 		return target{local: true}
 	}
-	return s.leader(hint, try)
+	return s.leader(last, try)
 }
 
 // leader is where the leader is thought to be.
-func (s *Server) leader(hint string, try int) target {
+func (s *Server) leader(last attempt, try int) target {
 	self := s.self()
-	if hint != "" && hint != self.PeerAddr {
-		return target{addr: hint}
+	if last.hint != "" && last.hint != self.PeerAddr {
+		return target{addr: last.hint}
 	}
-	if id, addr, known := s.b.Cluster.Leader(); known && try%2 == 0 {
-		if id == self.NodeID {
-			return target{} // elected, and not ready yet
-		}
-		return target{addr: addr, id: id}
+	id, addr, known := s.b.Cluster.Leader()
+	switch {
+	case s.b.State == nil && (!known || addr == last.addr):
+		return s.someServer(attempt{addr: last.addr}, try) // it says who leads
+	case !known, id == self.NodeID: // nobody, or this one, which is elected and not ready yet
+		return target{}
 	}
-	if s.b.State == nil {
-		return s.someServer("", try/2)
-	}
-	return target{}
+	return target{addr: addr, id: id}
 }
 
-// someServer picks a server that gossip thinks alive; another one at each try.
-func (s *Server) someServer(hint string, try int) target {
-	if hint != "" {
-		return target{addr: hint}
+// someServer picks a server that gossip thinks alive, another one than the last.
+func (s *Server) someServer(last attempt, try int) target {
+	if last.hint != "" {
+		return target{addr: last.hint}
 	}
 	var servers []Member
 	for _, m := range s.b.Cluster.Members() {
 		if m.Server && m.Status == MemberAlive {
 			servers = append(servers, m)
 		}
+	}
+	if len(servers) > 1 {
+		servers = slices.DeleteFunc(servers, func(m Member) bool { return m.PeerAddr == last.addr })
 	}
 	if len(servers) == 0 {
 		return target{}
@@ -249,15 +268,15 @@ func (s *Server) someServer(hint string, try int) target {
 }
 
 // owner is the agent that owns the allocation named by the path.
-func (s *Server) owner(c *call, hint string, try int) target {
+func (s *Server) owner(c *call, last attempt, try int) target {
 	if s.b.Owner != nil && s.b.Owner.Owns(c.id()) {
 		return target{local: true}
 	}
-	if hint != "" {
-		return target{addr: hint}
+	if last.hint != "" {
+		return target{addr: last.hint, final: last.owner}
 	}
 	if s.b.State == nil {
-		return s.someServer("", try)
+		return s.someServer(attempt{addr: last.addr}, try) // it says where the owner is
 	}
 	snap := s.b.State.Snapshot()
 	a := snap.Alloc(c.id())
@@ -265,7 +284,7 @@ func (s *Server) owner(c *call, hint string, try int) target {
 	case a == nil && s.b.Cluster.IsLeader():
 		return target{err: noAlloc(c.id())}
 	case a == nil:
-		return s.leader("", try) // it may be too new for this server
+		return s.leader(attempt{}, try) // it may be too new for this server
 	case a.NodeID == s.self().NodeID:
 		return target{err: NewError(CodeNotFound, "", "nothing of allocation %s is left on this machine", a.ID)}
 	}
@@ -273,7 +292,7 @@ func (s *Server) owner(c *call, hint string, try int) target {
 	if n == nil {
 		return target{err: NewError(CodeUnreachable, "", "the node %s of allocation %s is gone", a.NodeID, a.ID)}
 	}
-	return target{addr: n.PeerAddr, id: n.ID}
+	return target{addr: n.PeerAddr, id: n.ID, final: true}
 }
 
 func noAlloc(id string) *Error {

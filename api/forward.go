@@ -31,7 +31,7 @@ func (s *Server) newForwardTransport() *http.Transport {
 			defer cancel()
 			return s.b.Dial(ctx, addr)
 		},
-		MaxIdleConnsPerHost: 64, IdleConnTimeout: 50 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
+		ExpectContinueTimeout: dialTimeout, MaxIdleConnsPerHost: 64, IdleConnTimeout: 50 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
 	}
 }
 
@@ -42,17 +42,18 @@ type hops struct {
 }
 
 type hop struct {
-	addr   string
+	addr   string // where the request is
+	seen   string // the leader's node ID as this agent knew it then
 	cancel context.CancelCauseFunc
 }
 
-func (h *hops) add(addr string, cancel context.CancelCauseFunc) *hop {
+func (h *hops) add(addr, seen string, cancel context.CancelCauseFunc) *hop {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiting == nil {
 		h.waiting = map[*hop]struct{}{}
 	}
-	one := &hop{addr: addr, cancel: cancel}
+	one := &hop{addr: addr, seen: seen, cancel: cancel}
 	h.waiting[one] = struct{}{}
 	return one
 }
@@ -63,12 +64,13 @@ func (h *hops) remove(one *hop) {
 	delete(h.waiting, one)
 }
 
-// leave ends the hops to any agent but the one at addr.
-func (h *hops) leave(addr string) {
+// leave ends the hops that began before id, at addr, was known to lead, unless they went there. An agent whose knowledge is
+// old may have been sent to a newer leader than it knows; it is left there.
+func (h *hops) leave(id, addr string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for one := range h.waiting {
-		if one.addr != addr {
+		if one.addr != addr && one.seen != id {
 			one.cancel(errLeaderMoved)
 		}
 	}
@@ -84,24 +86,27 @@ func (s *Server) watchLeader(done <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		if _, addr, known := s.b.Cluster.Leader(); known {
-			s.hops.leave(addr)
+		if id, addr, known := s.b.Cluster.Leader(); known {
+			s.hops.leave(id, addr)
 		}
 	}
 }
 
 // hop sends the request to another agent and passes its answer on.
 func (s *Server) hop(c *call, t target) attempt {
-	ctx, cancel := context.WithCancelCause(c.ctx)
+	bounded, end := s.hopContext(c)
+	defer end()
+	ctx, cancel := context.WithCancelCause(bounded)
 	defer cancel(nil)
 	var sent atomic.Bool // set by the transport's goroutine
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	req, err := c.outgoing(traced, t.addr)
 	if err != nil {
-		return attempt{err: err}
+		return attempt{err: err, addr: t.addr}
 	}
 	if c.rt.Where == AtLeader && c.rt.Retry && !c.opts.stale {
-		one := s.hops.add(t.addr, cancel)
+		seen, _, _ := s.b.Cluster.Leader()
+		one := s.hops.add(t.addr, seen, cancel)
 		defer s.hops.remove(one)
 	}
 	s.metrics.hops.WithLabelValues(c.rt.Name).Inc()
@@ -112,26 +117,35 @@ func (s *Server) hop(c *call, t target) attempt {
 	defer func() { _ = res.Body.Close() }() // what it says was read, or nobody wants it any more
 	if code := res.Header.Get(headerError); code == CodeNotLeader || code == CodeNotOwner || c.rt.Retry && code == CodeUnknownOutcome {
 		return attempt{
-			err: &Error{Code: code, Message: "not answered by " + t.addr}, hint: res.Header.Get(headerTry), sent: code == CodeUnknownOutcome,
+			err: &Error{Code: code, Message: "not answered by " + t.addr}, addr: t.addr, hint: res.Header.Get(headerTry), owner: code == CodeNotOwner,
+			sent: code == CodeUnknownOutcome,
 		}
 	}
 	c.passOn(res)
 	return attempt{done: true}
 }
 
+// hopContext bounds a write's hop of an agent that no one tells when the leader's machine is gone: it leaves time for another.
+func (s *Server) hopContext(c *call) (ctx context.Context, cancel context.CancelFunc) {
+	if s.b.State == nil && c.rt.Write && c.rt.Retry {
+		return context.WithTimeout(c.ctx, s.b.Limits.LeaderWait/2)
+	}
+	return context.WithCancel(c.ctx)
+}
+
 // lostHop judges a hop that brought no answer.
 func (c *call) lostHop(ctx context.Context, t target, sent bool, err error) attempt {
 	switch {
 	case errors.Is(context.Cause(ctx), errLeaderMoved):
-		return attempt{sent: sent, err: ErrNotLeader}
+		return attempt{sent: sent, addr: t.addr, err: ErrNotLeader}
 	case c.ctx.Err() != nil && !c.rt.Write:
-		return attempt{sent: sent, err: context.Cause(c.ctx)}
+		return attempt{sent: sent, addr: t.addr, err: context.Cause(c.ctx)}
 	}
 	who := t.addr
 	if t.id != "" {
 		who = "node " + t.id + " at " + t.addr
 	}
-	return attempt{sent: sent, err: NewError(CodeUnreachable, "look at `drover node status` and `drover server members`",
+	return attempt{sent: sent, addr: t.addr, final: t.final, err: NewError(CodeUnreachable, "look at `drover node status` and `drover server members`",
 		"%s does not answer: %s", who, err)}
 }
 
@@ -146,8 +160,8 @@ func (c *call) outgoing(ctx context.Context, addr string) (*http.Request, error)
 	}
 	var body io.Reader
 	switch {
-	case c.rt.Stream && c.rt.MaxBody > 0:
-		body = c.r.Body
+	case c.uploads():
+		body = io.NopCloser(c.in) // not the transport's to close: another agent may have to be tried
 	case len(c.body) > 0:
 		body = bytes.NewReader(c.body)
 	}
@@ -155,11 +169,20 @@ func (c *call) outgoing(ctx context.Context, addr string) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
-	if c.rt.Stream && c.rt.MaxBody > 0 {
-		req.ContentLength = c.r.ContentLength
-	}
 	req.Header = c.forwardHeaders()
+	if c.uploads() {
+		req.ContentLength = c.r.ContentLength
+		req.Header.Set("Expect", "100-continue") // an agent that is the wrong one says so before the body is sent
+	}
 	return req, nil
+}
+
+// uploads reports whether the request's body is a stream, of which there is only one.
+func (c *call) uploads() bool { return c.rt.Stream && c.rt.MaxBody > 0 }
+
+// bodyGone reports whether a body of which there is only one was begun to be read.
+func (c *call) bodyGone() bool {
+	return c.uploads() && c.in.read > 0
 }
 
 // passOn copies another agent's answer to the caller, as it comes.

@@ -118,6 +118,12 @@ func (h *herd) start(id string, server bool, change func(*Backend)) *agent {
 	return a
 }
 
+// pass lets virtual time pass, and everything come to rest.
+func (h *herd) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func (h *herd) check(err error) {
 	if err != nil {
 		h.t.Errorf("serve: %v", err)

@@ -3,14 +3,22 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/drover-io/drover/state"
 )
+
+var rewrite = flag.Bool("rewrite", false, "accept what the tests print as what they want")
 
 // fixture is how the matrix calls one route. The zero value is a GET without anything.
 type fixture struct {
@@ -325,6 +333,35 @@ func TestTable(t *testing.T) {
 		if !names[name] {
 			t.Errorf("fixture %s has no route", name)
 		}
+	}
+}
+
+// TestRoutesFile keeps the whole API in one file that a reviewer sees change. -rewrite accepts.
+func TestRoutesFile(t *testing.T) {
+	var b strings.Builder
+	for _, r := range Routes() {
+		var kind []string
+		for name, on := range map[string]bool{"write": r.Write, "stale": r.Stale, "blocking": r.Blocking, "list": r.List, "stream": r.Stream, "once": !r.Retry} {
+			if on {
+				kind = append(kind, name)
+			}
+		}
+		slices.Sort(kind)
+		fmt.Fprintf(&b, "%-6s %-40s %-16s %-7s %s\n", r.Method, r.Path, r.Capability, r.Where, r.Doc)
+		fmt.Fprintf(&b, "       %s\n", strings.TrimSpace(strings.Join(append(kind, r.Query...), " ")))
+	}
+	const file = "testdata/routes.txt"
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("the API is not what %s says; run the test with -rewrite when that is meant:\n%s", file, diff)
 	}
 }
 

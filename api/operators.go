@@ -75,7 +75,7 @@ func restoreSnapshot(c *call) error {
 	if size == 0 {
 		return NewError(CodeInvalid, "", "the body has no snapshot")
 	}
-	body := &bodyReader{r: c.r.Body}
+	body := &bodyReader{r: c.in}
 	if err := c.s.b.Operator.RestoreSnapshot(c.ctx, body, size); err != nil {
 		if body.err != nil {
 			return c.bodyError(body.err)

@@ -35,10 +35,10 @@ func TestBlockingReadWakesOnItsOwnKeyOnly(t *testing.T) {
 					took = time.Since(start)
 				})
 				synctest.Wait()
-				time.Sleep(10 * time.Second)
+				h.pass(10 * time.Second)
 				h.must(state.RegisterJob{Job: testJob("other", 2)})
 				h.must(state.RegisterNode{Node: testNode("n2")})
-				time.Sleep(10 * time.Second)
+				h.pass(10 * time.Second)
 				h.must(state.RegisterJob{Job: testJob("web", 2)})
 				wg.Wait()
 				if err != nil || got.Version != 1 || took.Round(time.Second) != 20*time.Second {
@@ -123,7 +123,7 @@ func TestReadBehindNeverAnswersOlder(t *testing.T) {
 				t.Errorf("after catching up: index %d, %v; want at least %d", meta.Index, err, index)
 			}
 		})
-		time.Sleep(time.Second)
+		h.pass(time.Second)
 		h.lag("s2", false)
 		wg.Wait()
 	})
@@ -173,7 +173,7 @@ func TestStaleReadsGoOnWithoutLeader(t *testing.T) {
 			}
 			start := time.Now()
 			_, _, err = h.client(at).Jobs(t.Context(), QueryOptions{})
-			if e := wantCode(t, err, CodeNoLeader); e.Message != "no leader: 3 of 3 servers reachable" {
+			if e := wantCode(t, err, CodeNoLeader); e.Message != "no leader: 3 of 3 servers reachable, an election is under way" {
 				t.Errorf("at %s: %q", at, e.Message)
 			}
 			if took := time.Since(start); took > 5*time.Second {
@@ -200,10 +200,10 @@ func TestBlockingReadFollowsTheLeader(t *testing.T) {
 						t.Errorf("after the leader moved: %+v by %s, %v", j, meta.Agent, err)
 					}
 				})
-				time.Sleep(time.Second)
+				h.pass(time.Second)
 				h.lead("s2")
 				h.lag("s1", true) // cut off: it hears of nothing
-				time.Sleep(time.Second)
+				h.pass(time.Second)
 				h.must(state.RegisterJob{Job: testJob("web", 2)})
 				wg.Wait()
 			})

@@ -54,9 +54,11 @@ const (
 	defaultTimeout = 30 * time.Second
 	// defaultConcurrency bounds how many requests of one route an agent works on.
 	defaultConcurrency = 256
-	// MinWait and MaxWait bound the ?wait of a blocking read; DefaultWait is its default.
-	MinWait     = 5 * time.Second
-	MaxWait     = 10 * time.Minute
+	// MinWait is the least that a blocking read waits.
+	MinWait = 5 * time.Second
+	// MaxWait is the most that a blocking read waits.
+	MaxWait = 10 * time.Minute
+	// DefaultWait is what a blocking read waits that does not say.
 	DefaultWait = 5 * time.Minute
 	// MaxPage bounds the items of one page of a list, and is the default.
 	MaxPage = 1000

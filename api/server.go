@@ -34,12 +34,8 @@ type Server struct {
 
 // NewServer makes a server of its agent. It does no I/O.
 func NewServer(b Backend) (*Server, error) {
-	if b.Cluster == nil || b.Jobs == nil || b.Ping == nil || b.Dial == nil || b.Now == nil {
-		return nil, errors.New("make an API server: the backend lacks its Cluster, Jobs, Ping, Dial or Now")
-	}
-	if b.State != nil && (b.Writer == nil || b.Operator == nil || b.Nodes == nil || b.Servers == nil ||
-		b.Decider.Plan == nil || b.Decider.Explain == nil || b.Decider.Guard == nil) {
-		return nil, errors.New("make an API server: the backend of a server lacks its Writer, Operator, Nodes, Servers or Decider")
+	if err := b.validate(); err != nil {
+		return nil, err
 	}
 	b.Limits = b.Limits.withDefaults()
 	if b.Logger == nil {

@@ -65,6 +65,7 @@ func (j *journal) Restore(r io.Reader) error {
 func readJournal(r io.Reader) ([]string, error) {
 	var lines []string
 	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 2*MaxProposal)
 	for sc.Scan() {
 		if sc.Text() == "damaged" {
 			return nil, errors.New("damaged line")
@@ -216,7 +217,7 @@ func (cl *cluster) all() []*server {
 // leader waits for the one server that a majority follows.
 func (cl *cluster) leader() *server {
 	cl.t.Helper()
-	for range 600 {
+	for range 6000 {
 		for _, s := range cl.all() {
 			if s.IsLeader() && s.VerifyLeader(cl.t.Context()) == nil {
 				return s
@@ -224,7 +225,7 @@ func (cl *cluster) leader() *server {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	cl.t.Fatal("no leader after 30 s")
+	cl.t.Fatal("no leader after 5 min")
 	return nil
 }
 
@@ -282,20 +283,20 @@ type load struct {
 	refused int
 }
 
-func (cl *cluster) load(writers int) *load {
+func (cl *cluster) load(writers int, pause time.Duration) *load {
 	ld := &load{cl: cl, stop: make(chan struct{}), unknown: map[string]bool{}}
 	for w := range writers {
-		ld.wg.Go(func() { ld.write(w) })
+		ld.wg.Go(func() { ld.write(w, pause) })
 	}
 	return ld
 }
 
-func (ld *load) write(w int) {
+func (ld *load) write(w int, pause time.Duration) {
 	for i := 0; ; i++ {
 		select {
 		case <-ld.stop:
 			return
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		}
 		for _, s := range ld.cl.all() {
 			if s.IsLeader() {

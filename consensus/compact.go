@@ -8,28 +8,23 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/bbolt"
 )
 
-const (
-	// compactFrom is the size of a log file below which nobody cares that it is mostly empty.
-	compactFrom = 64 << 20
-	// compactBatch is how many bytes one transaction copies.
-	compactBatch = 4 << 20
-)
+// compactBatch is how many bytes one transaction copies.
+const compactBatch = 4 << 20
 
 // compactLog rewrites a log file that is mostly free pages. bbolt never gives space back, so after a burst of writes the file
 // would stay large for ever.
-func compactLog(path string, wait time.Duration, log hclog.Logger) error {
+func compactLog(path string, cfg Config) error {
 	before, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && before.Size() < compactFrom {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && before.Size() < cfg.compactFrom {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("open raft log: %w", err)
 	}
-	bolt, err := openBolt(path, wait, false)
+	bolt, err := openBolt(path, cfg.LockTimeout, false)
 	if err != nil {
 		return err
 	}
@@ -41,12 +36,12 @@ func compactLog(path string, wait time.Duration, log hclog.Logger) error {
 		return nil
 	}
 	// Best effort: with no room for the copy the agent must still start.
-	if err := rewriteLog(path, wait); err != nil {
-		log.Warn("compact raft log", "path", path, "error", err)
+	if err := rewriteLog(path, cfg.LockTimeout); err != nil {
+		cfg.Logger.Warn("compact raft log", "path", path, "error", err)
 		return nil
 	}
 	if after, err := os.Stat(path); err == nil {
-		log.Info("compacted raft log", "path", path, "before", before.Size(), "after", after.Size())
+		cfg.Logger.Info("compacted raft log", "path", path, "before", before.Size(), "after", after.Size())
 	}
 	return nil
 }

@@ -65,7 +65,8 @@ type Config struct {
 
 	Logger hclog.Logger
 
-	wrapStore func(logStore) logStore // tests put a failing disk here
+	compactFrom int64                   // bytes from which a log that is mostly empty is rewritten by Open
+	wrapStore   func(logStore) logStore // tests put a failing disk here
 }
 
 // DefaultConfig returns the settings of a cluster on a local network: a dead leader is replaced within about 1.5 s.
@@ -83,6 +84,7 @@ func DefaultConfig() Config {
 		TrailingLogs:      10240,
 		SnapshotsKept:     2,
 		StallAfter:        5 * time.Second,
+		compactFrom:       64 << 20,
 		Logger:            hclog.NewNullLogger(),
 	}
 }

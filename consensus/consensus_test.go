@@ -20,7 +20,7 @@ func TestLeaderKilledUnderLoad(t *testing.T) {
 			t.Run(fmt.Sprintf("%d servers, %s", n, name), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					cl := bootstrapped(t, n, nil)
-					ld := cl.load(4)
+					ld := cl.load(4, 20*time.Millisecond)
 					time.Sleep(time.Second)
 					old := cl.leader()
 					oldTerm := old.Term()
@@ -53,7 +53,7 @@ func TestLeaderKilledUnderLoad(t *testing.T) {
 func TestPartitionAndHeal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := bootstrapped(t, 5, nil)
-		ld := cl.load(3)
+		ld := cl.load(3, 100*time.Millisecond)
 		time.Sleep(time.Second)
 		old := cl.leader()
 		var minority, majority []*simnet.Host
@@ -166,7 +166,7 @@ func TestJoinPromoteRemove(t *testing.T) {
 		}
 		cl.net.Heal()
 		// Under load it is never level with the newest entry, and is promoted all the same.
-		ld := cl.load(2)
+		ld := cl.load(2, 20*time.Millisecond)
 		var promoted []string
 		for range 100 {
 			time.Sleep(100 * time.Millisecond)
@@ -274,7 +274,7 @@ func TestServerKeepsItsIdentityAtANewAddress(t *testing.T) {
 func TestTransfer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := bootstrapped(t, 3, nil)
-		ld := cl.load(2)
+		ld := cl.load(2, 20*time.Millisecond)
 		for range 10 {
 			l, f := cl.leader(), cl.follower()
 			if err := l.Transfer(t.Context(), f.id); err != nil {
@@ -444,10 +444,12 @@ func TestCommandsKeepTheirTerm(t *testing.T) {
 
 func TestCompactLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cl := bootstrapped(t, 1, func(c *Config) { c.TrailingLogs, c.SnapshotThreshold = 10, 1<<40 })
+		cl := bootstrapped(t, 1, func(c *Config) {
+			c.TrailingLogs, c.SnapshotThreshold, c.compactFrom = 10, 1<<40, 1<<20
+		})
 		s := cl.leader()
-		for range 90 {
-			cl.propose(s, string(bytes.Repeat([]byte("x"), MaxProposal-10)))
+		for range 150 {
+			cl.propose(s, string(bytes.Repeat([]byte("x"), 100_000)))
 		}
 		cl.propose(s, "last")
 		rc, _, err := s.SaveSnapshot(t.Context()) // trims the log
@@ -462,7 +464,7 @@ func TestCompactLog(t *testing.T) {
 		if after := size(t, s); after > before/3 {
 			t.Errorf("log file of %d bytes became %d", before, after)
 		}
-		if got := s.fsm.all(); len(got) != 91 || got[90] != "last" {
+		if got := s.fsm.all(); len(got) != 151 || got[150] != "last" {
 			t.Errorf("%d lines after the copy", len(got))
 		}
 	})

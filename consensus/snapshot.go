@@ -66,26 +66,18 @@ func (c *Consensus) SaveSnapshot(ctx context.Context) (io.ReadCloser, SnapshotIn
 }
 
 func (c *Consensus) takeSnapshot() (*raft.SnapshotMeta, io.ReadCloser, error) {
-	f := c.raft.Snapshot()
-	err := f.Error()
-	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
-		return c.newestSnapshot()
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return f.Open()
-}
-
-func (c *Consensus) newestSnapshot() (*raft.SnapshotMeta, io.ReadCloser, error) {
 	list, err := c.snaps.List()
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(list) == 0 {
-		return nil, nil, raft.ErrNothingNewToSnapshot
+	if len(list) > 0 && list[0].Index >= c.AppliedIndex() {
+		return c.snaps.Open(list[0].ID) // nothing is newer
 	}
-	return c.snaps.Open(list[0].ID)
+	f := c.raft.Snapshot()
+	if err := f.Error(); err != nil {
+		return nil, nil, err
+	}
+	return f.Open()
 }
 
 // RestoreSnapshot replaces the state of the whole cluster by the size bytes of r (size < 0: to its end), which SaveSnapshot gave

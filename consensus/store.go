@@ -31,7 +31,7 @@ type logStore interface {
 // openStore opens the log behind its watchdog.
 func openStore(cfg Config, stalled func(error)) (logStore, error) {
 	path := filepath.Join(cfg.Dir, logFile)
-	if err := compactLog(path, cfg.LockTimeout, cfg.Logger); err != nil {
+	if err := compactLog(path, cfg); err != nil {
 		return nil, err
 	}
 	bolt, err := openBolt(path, cfg.LockTimeout, cfg.NoSync)

@@ -33,8 +33,8 @@ type Gossip struct {
 	mu      sync.Mutex // one update or leave at a time
 	joining sync.Mutex // one join at a time; it may dial for long
 	state   sync.Mutex // guards what follows
-	closed bool
-	left   bool
+	closed  bool
+	left    bool
 }
 
 // Open starts gossiping, alone until Join. cfg.Transport, if any, is closed by Close.

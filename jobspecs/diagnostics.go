@@ -89,9 +89,14 @@ func (c *collector) error(at hcl.Range, detail, format string, args ...any) {
 	}
 }
 
-// also adds an error even where one is known for the same place.
+// also adds an error even where another one is known for the same place.
 func (c *collector) also(at hcl.Range, format string, args ...any) {
-	c.add(Error, at, fmt.Sprintf(format, args...), "")
+	message, where := fmt.Sprintf(format, args...), c.located(at)
+	if !slices.ContainsFunc(c.list, func(d Diagnostic) bool {
+		return d.Message == message && d.File == where.Filename && d.Line == where.Start.Line && d.Column == where.Start.Column
+	}) {
+		c.add(Error, at, message, "")
+	}
 }
 
 func (c *collector) warnf(at hcl.Range, format string, args ...any) {

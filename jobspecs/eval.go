@@ -68,7 +68,7 @@ func (ev *evaluator) spent(at hcl.Range) (cty.Value, bool) {
 	if !ev.spentAt {
 		ev.spentAt = true
 		ev.error(at, fmt.Sprintf("A value may have %d MiB, and all evaluation together may look at %d MiB.", MaxValue>>20, MaxWork>>20),
-			"evaluating this takes too much; make lists, repetitions or strings smaller")
+			"evaluating this takes too much; make lists, repetitions, strings or numbers smaller")
 	}
 	return cty.NilVal, false
 }

@@ -11,7 +11,7 @@ const (
 	MaxGroups        = 100      // groups of a job
 	MaxTasks         = 20       // tasks of a group
 	MaxValue         = 4 << 20  // bytes of one evaluated value
-	MaxWork          = 64 << 20 // bytes looked at while a file is evaluated
+	MaxWork          = 32 << 20 // bytes looked at while a file is evaluated
 	MaxDiagnostics   = 20       // errors reported
 	MaxYAMLAliases   = 16       // aliases in a text given to yamldecode
 	MaxBcryptCost    = 12       // cost given to bcrypt

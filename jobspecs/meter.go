@@ -16,7 +16,7 @@ type meter struct {
 }
 
 // step is what any evaluation costs, whatever its value.
-const step = 64
+const step = 128
 
 // charge takes n from what is left and reports whether there was enough.
 func (m *meter) charge(n int) bool {
@@ -167,11 +167,10 @@ func sizeOf(v cty.Value, limit int) int {
 	return n
 }
 
-// numberSize is how many digits n has when it is written without an exponent.
+// numberSize is how many digits n has when it is written without an exponent; too many for anything where it is infinite.
 func numberSize(n *big.Float) int {
 	if n.IsInf() {
-		return 8
+		return MaxValue + 1
 	}
-	exp := n.MantExp(nil)
-	return 8 + abs(exp)/3
+	return 8 + abs(n.MantExp(nil))/3
 }

@@ -1,6 +1,7 @@
 package jobspecs
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"strconv"
@@ -250,33 +251,41 @@ func canonicalOperator(k *node) {
 // come another way.
 func (c *collector) checkConstraint(k, parent *node) {
 	op, value := k.str("operator"), k.str("value")
-	at := k.at
-	if k.has("value") {
-		at = k.attrs["value"].at
-	}
+	distinct := strings.HasPrefix(op, "distinct_")
 	switch {
-	case strings.HasPrefix(op, "distinct_") && parent.Name() == "task":
+	case distinct && parent.Name() == "task":
 		c.errorf(k.attrs["operator"].at, "%s belongs to a job or a group, not to a task", op)
 	case op == "distinct_hosts":
 	case k.str("attribute") == "":
 		c.errorf(k.at, "the constraint has no attribute")
-	case op == "distinct_property":
-		if n, err := strconv.Atoi(value); value != "" && (err != nil || n < 1) {
-			c.errorf(at, "distinct_property needs a number of at least 1, not %q", cut(value))
-		}
 	case op == "is_set" || op == "is_not_set":
-	case !k.has("value") || value == "" && strings.HasPrefix(op, "set_"):
+	case !k.has("value") && !distinct || value == "" && strings.HasPrefix(op, "set_"):
 		c.errorf(k.at, "the constraint has no value")
-	case strings.Contains(value, "${"): // known on the node only
-	case op == "version" || op == "semver":
-		if _, err := version.NewConstraint(value); err != nil {
-			c.errorf(at, `%q is not a version constraint such as ">= 1.2, < 2"`, cut(value))
-		}
-	case op == "regexp":
-		if len(value) > MaxRegexpPattern {
-			c.errorf(at, "the regular expression has %d bytes; it may have %d", len(value), MaxRegexpPattern)
-		} else if _, err := regexp.Compile(value); err != nil {
-			c.errorf(at, "this is not a regular expression: %v", err)
+	case !strings.Contains(value, "${"): // otherwise known on the node only
+		if problem := checkOperand(op, value); problem != "" {
+			c.errorf(k.attrs["value"].at, "%s", problem)
 		}
 	}
+}
+
+// checkOperand says what is wrong with the value of a constraint, if anything.
+func checkOperand(op, value string) string {
+	switch op {
+	case "distinct_property":
+		if n, err := strconv.Atoi(value); value != "" && (err != nil || n < 1) {
+			return fmt.Sprintf("distinct_property needs a number of at least 1, not %q", cut(value))
+		}
+	case "version", "semver":
+		if _, err := version.NewConstraint(value); err != nil {
+			return fmt.Sprintf(`%q is not a version constraint such as ">= 1.2, < 2"`, cut(value))
+		}
+	case "regexp":
+		if len(value) > MaxRegexpPattern {
+			return fmt.Sprintf("the regular expression has %d bytes; it may have %d", len(value), MaxRegexpPattern)
+		}
+		if _, err := regexp.Compile(value); err != nil {
+			return fmt.Sprintf("this is not a regular expression: %v", err)
+		}
+	}
+	return ""
 }

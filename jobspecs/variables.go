@@ -45,11 +45,7 @@ func (c *collector) declaration(b *hclsyntax.Block) (declaration, bool) {
 		case "default":
 			d.fallback = a.Expr
 		case "sensitive":
-			v, _ := a.Expr.Value(nil)
-			known := v.Type() == cty.Bool && v.IsKnown() && !v.IsNull()
-			if d.sensitive = known && v.True(); !known {
-				c.errorf(a.Expr.Range(), "sensitive must be true or false")
-			}
+			d.sensitive = c.trueOrFalse(a)
 		case "description":
 		default:
 			c.errorf(a.NameRange, "unknown name %q in variable %q%s", a.Name, d.name, didYouMean(a.Name, s.names()))
@@ -65,6 +61,16 @@ func (c *collector) declaration(b *hclsyntax.Block) (declaration, bool) {
 		}
 	}
 	return d, true
+}
+
+// trueOrFalse reads an attribute that must be written out.
+func (c *collector) trueOrFalse(a *hclsyntax.Attribute) bool {
+	v, _ := a.Expr.Value(nil)
+	if v.Type() != cty.Bool || !v.IsKnown() || v.IsNull() {
+		c.errorf(a.Expr.Range(), "%s must be true or false", a.Name)
+		return false
+	}
+	return v.True()
 }
 
 func (c *collector) rule(b *hclsyntax.Block) (rule, bool) {

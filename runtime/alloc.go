@@ -199,6 +199,7 @@ func (a *alloc) admit(ctx context.Context) {
 			return
 		}
 		a.setTrouble("cannot write its record, trying again: %v", err)
+		a.touch()
 		if pause(ctx, backoff(try)) != nil || a.wanted() != wantRun {
 			break
 		}

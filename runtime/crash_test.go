@@ -64,12 +64,17 @@ var stories = []story{
 	{"batch completes", func() runtime.Assigned {
 		return batch(task("a", conf{"run_for": "3s"}), task("b", conf{"run_for": "1s"}))
 	}, false, state.ClientComplete, 1},
-	{"batch recovers", func() runtime.Assigned { return batch(task("a", conf{"run_for": "1s", "fail_runs": 1})) }, false, state.ClientRunning, 2},
+	{"batch recovers", func() runtime.Assigned { return batch(quick("a", conf{"run_for": "1s", "fail_runs": 1})) }, false, state.ClientRunning, 2},
 	{"service fails", func() runtime.Assigned {
-		a := task("a", conf{"run_for": "2s", "exit_code": 1})
-		a.RestartPolicy = state.RestartPolicy{Attempts: 1, Interval: time.Hour, Delay: time.Second, Mode: state.RestartModeFail}
-		return service(a, task("b", nil))
+		return service(quick("a", conf{"run_for": "2s", "exit_code": 1}), task("b", nil))
 	}, false, state.ClientFailed, 2},
+}
+
+// quick is a task that is restarted once, after a second.
+func quick(name string, config conf) state.Task {
+	a := task(name, config)
+	a.RestartPolicy = state.RestartPolicy{Attempts: 1, Interval: time.Hour, Delay: time.Second, Mode: state.RestartModeFail}
+	return a
 }
 
 // TestKilledAnywhere kills the agent at each of its operations in turn and starts it again: what comes of the allocation must
@@ -121,7 +126,7 @@ func playKilled(t *testing.T, s story, kills []int) bool {
 	g.open()
 	defer func() { g.end() }()
 	begin, fired := time.Now(), 0
-	for time.Since(begin) < 3*time.Minute { // the leader polls every second and says the same again
+	for time.Since(begin) < 40*time.Second { // the leader polls every second and says the same again
 		select {
 		case <-c.fire:
 			fired++

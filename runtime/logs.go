@@ -59,6 +59,15 @@ func (r *Runner) OpenLog(allocID, task string, kind LogKind) (*LogReader, error)
 	return &LogReader{dir: a.dir, rel: logPath(task, kind), over: func() bool { return r.taskOver(allocID, task) }}, nil
 }
 
+// Logs is the file of a task's output. Readers are better served by OpenLog: the head of the file may have been freed.
+func (r *Runner) Logs(allocID, task string, kind LogKind) (path string, err error) {
+	l, err := r.OpenLog(allocID, task, kind)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(l.dir, l.rel), nil
+}
+
 // taskOver reports whether a task will not write any more.
 func (r *Runner) taskOver(allocID, task string) bool {
 	a, err := r.alloc(allocID)

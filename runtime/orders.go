@@ -50,6 +50,10 @@ func (r *Runner) assign(as Assigned) {
 	if as.Alloc.TerminalClient() {
 		return // by our own word; the leader has it
 	}
+	if as.Alloc.NodeID != r.cfg.NodeID {
+		r.log.Error("refuse to run an allocation of another node", "alloc", as.Alloc.ID, "node", as.Alloc.NodeID)
+		return
+	}
 	a, ok := r.allocs[as.Alloc.ID]
 	if !ok {
 		a = newAlloc(r, as.Alloc.ID)

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -309,7 +310,7 @@ func TestReports(t *testing.T) {
 
 func TestReportsAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, g *rig) {
-		for i := range 250 {
+		for i := range 120 {
 			as := service(task("a", nil))
 			as.Alloc.ID = "alloc-" + string(rune('a'+i%26)) + "-" + string(rune('a'+i/26))
 			g.r.Obey(runtime.Orders{Run: []runtime.Assigned{as}})
@@ -325,11 +326,11 @@ func TestReportsAreBounded(t *testing.T) {
 				seen[a.ID] = true
 			}
 			g.r.AckReport(seq)
-			if rounds++; len(seen) == 250 || rounds > 10 {
+			if rounds++; len(seen) == 120 || rounds > 10 {
 				break
 			}
 		}
-		if len(seen) != 250 {
+		if len(seen) != 120 {
 			t.Fatalf("%d allocations reported in %d rounds", len(seen), rounds)
 		}
 	})
@@ -426,6 +427,81 @@ func TestUpdatedRowsAreKept(t *testing.T) {
 		spec, ok := g.m.Spec(taskA)
 		if !ok || spec.Env["NOMAD_META_color"] != "red" {
 			t.Errorf("the next run does not see the new version: %v", spec.Env["NOMAD_META_color"])
+		}
+	})
+}
+
+// TestKilledBetweenStartAndRecord: the driver knows what the record does not.
+func TestKilledBetweenStartAndRecord(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		dead := g.dead
+		g.m.Hook(func(op string, _ runtime.TaskID) error {
+			if op == "after Start" {
+				dead.Store(true)
+				return errCrash
+			}
+			return nil
+		})
+		g.run(service(task("a", nil)))
+		g.m.Hook(nil)
+		g.reopen()
+		synctest.Wait()
+		g.wantStatus(allocID, state.ClientRunning)
+		g.wantEvents(allocID, "a", runtime.EventReceived, runtime.EventSetup, runtime.EventReattached)
+		if n := g.m.Starts(taskA); n != 1 {
+			t.Errorf("%d starts", n)
+		}
+	})
+}
+
+// TestNotEndedBeforeItIsClean: the leader gives resources and ports to others once it hears of the end.
+func TestNotEndedBeforeItIsClean(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		var busy atomic.Bool
+		busy.Store(true)
+		g.change = func(c *runtime.Config) {
+			c.Steps = func(runtime.StepInput) []runtime.Step {
+				return []runtime.Step{{Name: "network", Remove: func(context.Context) error {
+					if busy.Load() {
+						return errors.New("address is in use")
+					}
+					return nil
+				}}}
+			}
+		}
+		g.reopen()
+		g.run(batch(task("a", conf{"run_for": "1s"})))
+		g.sleep(time.Minute)
+		if a := g.wantStatus(allocID, state.ClientRunning); !strings.Contains(a.Description, "cannot clean up (network), trying again: address is in use") {
+			t.Errorf("description %q", a.Description)
+		}
+		g.reopen() // and a new life of the agent goes on with it
+		g.sleep(time.Minute)
+		g.wantStatus(allocID, state.ClientRunning)
+		busy.Store(false)
+		g.sleep(time.Minute)
+		g.wantStatus(allocID, state.ClientComplete)
+		if n := g.m.Starts(taskA); n != 1 {
+			t.Errorf("%d starts", n)
+		}
+	})
+}
+
+// TestRecordsAreSynced is the whole way with records that are synced to the disk.
+func TestRecordsAreSynced(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		g.change = func(c *runtime.Config) { c.NoSync = false }
+		g.reopen()
+		g.run(service(task("a", nil)))
+		g.reopen()
+		synctest.Wait()
+		g.wantStatus(allocID, state.ClientRunning)
+		g.stop(allocID)
+		g.reopen()
+		g.wantStatus(allocID, state.ClientComplete)
+		g.gone(allocID)
+		if found := g.r.Found(); len(found) != 0 {
+			t.Errorf("found %v", found)
 		}
 	})
 }

@@ -97,8 +97,8 @@ func (r *Runner) AckReport(seq uint64) {
 	r.kick() // ended allocations may be collected now
 }
 
-// Touch has every allocation reported again: the leader's state was restored from an older one.
-func (r *Runner) Touch() {
+// ReportAll has every allocation reported again: the leader's state was restored from an older one.
+func (r *Runner) ReportAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.allocs {

@@ -34,13 +34,13 @@ func judgeRestart(p state.RestartPolicy, w restartWindow, now time.Time, id Task
 	if w.Count < p.Attempts {
 		w.Count++
 		return verdict{restart: true, delay: delay, window: w,
-			reason: fmt.Sprintf("restart %d of %d in %s, in %s", w.Count, p.Attempts, short(p.Interval), short(delay))}
+			reason: fmt.Sprintf("waiting %s, then restart %d of %d in %s", short(delay), w.Count, p.Attempts, short(p.Interval))}
 	}
 	if p.Mode == state.RestartModeDelay {
 		next := since.Add(p.Interval)
 		return verdict{restart: true, delay: next.Sub(now) + delay, window: restartWindow{Since: next.UnixNano(), Count: 1},
-			reason: fmt.Sprintf("%d restarts in %s are used up, waiting for the next interval: in %s",
-				p.Attempts, short(p.Interval), short(next.Sub(now)+delay))}
+			reason: fmt.Sprintf("waiting %s for the next interval: %d restarts in %s are used up",
+				short(next.Sub(now)+delay), p.Attempts, short(p.Interval))}
 	}
 	if p.Attempts == 0 {
 		return verdict{window: w, reason: `its restart policy allows no restart (attempts = 0, mode = "fail")`}
@@ -58,7 +58,7 @@ func jitter(d time.Duration, id TaskID, run int) time.Duration {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s/%s/%d", id.AllocID, id.Task, run)
 	sum := binary.BigEndian.Uint64(h.Sum(nil))
-	return time.Duration(sum % uint64(d/4+1)) //nolint:gosec // d is positive
+	return time.Duration(sum % uint64(d/4+1))
 }
 
 // short prints a duration without needless digits.

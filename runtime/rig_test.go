@@ -115,7 +115,7 @@ func (g *rig) reports() map[string]state.AllocReport {
 // view takes a report without confirming it.
 func (g *rig) view(id string) state.AllocReport {
 	g.t.Helper()
-	g.r.Touch()
+	g.r.ReportAll()
 	_, allocs := g.r.TakeReport()
 	for _, a := range allocs {
 		if a.ID == id {

@@ -91,6 +91,13 @@ var errNoHoles = errors.New("the file system cannot free parts of a file")
 // trimFile frees the head of a log file that is beyond its bound and returns the file's size. What writes appends, whatever
 // happens at the head, so that no line at the end is lost.
 func trimFile(dir, rel string, bound logBound, punch func(f *os.File, from, to int64) error) (int64, error) {
+	info, err := os.Lstat(filepath.Join(dir, rel)) // cheap, for the many that are small; a link is found out below
+	if err != nil {
+		return 0, err
+	}
+	if info.Mode().IsRegular() && info.Size() <= bound.keep {
+		return info.Size(), nil
+	}
 	f, err := openBeneath(dir, rel, unix.O_RDWR|unix.O_APPEND, 0)
 	if err != nil {
 		return 0, err

@@ -1,8 +1,10 @@
 package sched
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/drover-io/drover/state"
 )
@@ -82,13 +84,22 @@ func diffJob(snap *state.Snapshot, job *state.Job, now int64) *jobDiff {
 	for _, gd := range d.groups {
 		gd.fill(snap, d, slots[gd.ask.group.Name], now)
 	}
+	slices.SortFunc(d.stops, func(a, b stop) int {
+		return cmp.Or(strings.Compare(a.alloc.TaskGroup, b.alloc.TaskGroup), cmp.Compare(a.alloc.Index, b.alloc.Index),
+			strings.Compare(a.alloc.ID, b.alloc.ID))
+	})
 	return d
 }
 
 // stopping reports whether a copy was told to stop and will free its room once its node has done so.
 func stopping(snap *state.Snapshot, a *state.Alloc) bool {
-	n := snap.Node(a.NodeID)
-	return a.TerminalDesired() && !a.TerminalClient() && n != nil && n.Status == state.NodeStatusReady
+	return a.TerminalDesired() && heeds(snap, a)
+}
+
+// heeds reports whether a copy has not ended and its node can be told to end it.
+func heeds(snap *state.Snapshot, a *state.Alloc) bool {
+	status := snap.ClientStatus(a)
+	return status == state.ClientPending || status == state.ClientRunning
 }
 
 // surplus stops what no slot wants. Copies that have ended are marked too: when the job is run again they must not count.

@@ -4,12 +4,17 @@ import (
 	"github.com/drover-io/drover/state"
 )
 
+// DryRun says what registering a job now would do, changing nothing, in a cluster with the default options.
+func DryRun(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView {
+	return DefaultOptions().DryRun(snap, job, now)
+}
+
 // DryRun says what registering a job now would do, changing nothing: the same pass that Reconcile makes, over the job as it
 // would be stored, with the rest of the cluster as it is. Later steps of a roll-out are counted and not placed.
-func DryRun(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView {
+func (o Options) DryRun(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView {
 	old := snap.Job(job.Namespace, job.ID)
 	row := hypothetical(snap, job)
-	p := alone(snap, now)
+	p := alone(snap, now, o.orDefault().Algorithm)
 	out := p.decide(row)
 
 	view := &state.PlanView{Diff: state.DiffJobs(old, row)}

@@ -47,15 +47,32 @@ func (t *tally) ranked() []miss {
 	return out
 }
 
-// nearest is the node that fails the fewest filters, -1 when there is none that fails any.
-func (t *tally) nearest() int {
+// nearest is the node that fails the fewest filters and, of those, lacks the smallest share of what is asked; -1 when there is
+// none that fails any.
+func (l *ledger) nearest(a *ask, t *tally) int {
 	best := -1
 	for pos, ms := range t.misses {
-		if len(ms) > 0 && (best < 0 || len(ms) < len(t.misses[best])) {
+		switch {
+		case len(ms) == 0:
+		case best < 0 || len(ms) < len(t.misses[best]):
+			best = pos
+		case len(ms) == len(t.misses[best]) && l.lacks(a, pos) < l.lacks(a, best):
 			best = pos
 		}
 	}
 	return best
+}
+
+// lacks is the share of what is asked that a node does not have, summed over the resources.
+func (l *ledger) lacks(a *ask, pos int) float64 {
+	of := func(want, free int) float64 {
+		if want <= free {
+			return 0
+		}
+		return float64(want-free) / float64(want)
+	}
+	free := l.free[pos]
+	return of(a.res.CPU, free.CPU) + of(a.res.MemoryMB, free.MemoryMB) + of(a.res.DiskMB, free.DiskMB)
 }
 
 // firstReason is one sentence for a group that is blocked. It holds no count, so that it changes only when the reason does.
@@ -67,7 +84,7 @@ func (p *pass) firstReason(out *outcome, g *groupOutcome) string {
 	if t.feasible > 0 { // of an all_at_once group
 		return fmt.Sprintf("group %q: not all of its copies fit at once", g.ask.group.Name)
 	}
-	m := t.misses[t.nearest()][0]
+	m := t.misses[p.ledger.nearest(g.ask, t)][0]
 	for _, o := range t.order { // better what most nodes lack alone
 		if len(t.only[o]) > len(t.only[m]) {
 			m = o
@@ -91,17 +108,17 @@ func ExplainJob(snap *state.Snapshot, job *state.Job) *state.Explanation {
 }
 
 func explain(snap *state.Snapshot, job *state.Job, now int64) *state.Explanation {
-	p := alone(snap, now)
+	p := alone(snap, now, BinPack) // the order of the nodes does not matter to why none fits
 	out := p.decide(job)
 	return p.explanation(&out)
 }
 
 // alone is a pass for one job that nobody will carry out: without bounds, over a fleet of its own.
-func alone(snap *state.Snapshot, now int64) *pass {
+func alone(snap *state.Snapshot, now int64, algorithm Algorithm) *pass {
 	seed := Cursor{cluster: snap.ClusterID(), index: snap.Index(), now: now}.seed()
 	planner := newPlanner(0)
 	planner.unbounded = true
-	return &pass{snap: snap, now: now, salt: salt(seed), ledger: newLedger(newFleet(snap), now, BinPack), planner: planner}
+	return &pass{snap: snap, now: now, salt: salt(seed), ledger: newLedger(newFleet(snap), now, algorithm), planner: planner}
 }
 
 // explanation describes an outcome. Copies that found a node have taken its room: what is counted is what the first copy that
@@ -126,16 +143,17 @@ func (p *pass) explainGroup(out *outcome, g *groupOutcome) state.GroupExplanatio
 	for _, m := range t.ranked() {
 		e.Reasons = append(e.Reasons, state.Reason{Filter: m.filter, Detail: m.reason(g.ask), Nodes: t.counts[m]})
 	}
-	if near := t.nearest(); near >= 0 && t.feasible == 0 {
+	if len(g.unplaced) == 0 || t.feasible > 0 {
+		return e
+	}
+	if near := p.ledger.nearest(g.ask, t); near >= 0 {
 		n := p.ledger.fleet.nodes[near].node
 		e.NearestMiss = &state.Miss{NodeID: n.ID, NodeName: n.Name}
 		for _, m := range t.misses[near] {
 			e.NearestMiss.Failed = append(e.NearestMiss.Failed, p.ledger.sentence(m, g.ask, near))
 		}
 	}
-	if t.feasible == 0 {
-		e.Suggestions = p.ledger.suggest(g.ask, t)
-	}
+	e.Suggestions = p.ledger.suggest(g.ask, t)
 	return e
 }
 

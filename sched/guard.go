@@ -35,6 +35,7 @@ type poolGuard struct {
 	holdSince int64    // since when all evictions are held; 0 for not
 	held      []string // the silent nodes while it holds
 	slow      bool     // a hold has ended: go on, but slowly, until nobody is silent any more
+	slowSince int64    // the first goes one step later: when the network heals, those that live have come back by then
 	silent    int      // for display
 	size      int
 	nextAt    int64 // when the guard will allow something again
@@ -113,14 +114,14 @@ func (g Guard) admit(j *judgement, allowedAt int64) Guard {
 
 // admit decides for one pool, and reports whether there is anything to remember.
 func (g poolGuard) admit(p *poolView, j *judgement, allowedAt int64) (poolGuard, bool) {
-	next := poolGuard{holdSince: g.holdSince, held: g.held, slow: g.slow, silent: p.silent, size: p.size}
+	next := poolGuard{holdSince: g.holdSince, held: g.held, slow: g.slow, slowSince: g.slowSince, silent: p.silent, size: p.size}
 	for _, l := range g.gone {
 		if j.now-l.at < int64(guardWindow) {
 			next.gone = append(next.gone, l)
 		}
 	}
 	if len(p.suspects) == 0 {
-		next.holdSince, next.held, next.slow = 0, nil, false
+		next.holdSince, next.held, next.slow, next.slowSince = 0, nil, false, 0
 		return next, len(next.gone) > 0
 	}
 	next.hold(p, j, allowedAt)
@@ -143,7 +144,7 @@ func (g *poolGuard) hold(p *poolView, j *judgement, allowedAt int64) {
 		}
 		g.holdSince = j.now
 	case allowedAt > g.holdSince || j.now-g.holdSince >= int64(j.opts.EvictionHold) || slices.ContainsFunc(g.held, p.heard):
-		g.holdSince, g.held, g.slow = 0, nil, true
+		g.holdSince, g.held, g.slow, g.slowSince = 0, nil, true, j.now
 		return
 	}
 	// Nodes that fell silent later count too when they return.
@@ -184,12 +185,12 @@ func (g *poolGuard) release(p *poolView, now int64) {
 	}
 }
 
-// last is when the last node was let go.
+// last is when the last node was let go, or the slow rate began.
 func (g *poolGuard) last() int64 {
 	if len(g.gone) == 0 {
-		return -int64(guardSlow)
+		return g.slowSince
 	}
-	return g.gone[len(g.gone)-1].at
+	return max(g.slowSince, g.gone[len(g.gone)-1].at)
 }
 
 func sortedPools(pools map[string]*poolView) []string { return slices.Sorted(maps.Keys(pools)) }

@@ -36,6 +36,9 @@ func newPlanner(maxCopies int) *planner {
 
 func (p *planner) empty() bool { return len(p.plan.Records) == 0 && len(p.plan.Blocked) == 0 }
 
+// young reports whether the plan changes no copy yet, and says little else.
+func (p *planner) young() bool { return p.copies == 0 && p.bytes < planBytes/4 }
+
 // full reports whether there is no room for more in the plan.
 func (p *planner) full() bool { return !p.holds(p.copies, p.bytes) }
 

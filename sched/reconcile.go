@@ -130,18 +130,28 @@ func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
 		}
 		reqs = reqs[n:]
 	}
-	n := p.planner.admit(g.ask, reqs)
-	placed, left := p.ledger.place(g.ask, out.usage, reqs[:n], p.salt)
-	p.planner.place(p.ledger.fleet, g.ask, placed, false)
-	g.placed = append(g.placed, placed...)
-	p.makeRoom(out, g, left)
-	return n == len(reqs)
+	for len(reqs) > 0 {
+		n := p.planner.admit(g.ask, reqs)
+		if n == 0 {
+			return false
+		}
+		placed, left := p.ledger.place(g.ask, out.usage, reqs[:n], p.salt)
+		p.planner.place(p.ledger.fleet, g.ask, placed, false)
+		g.placed = append(g.placed, placed...)
+		p.makeRoom(out, g, left)
+		reqs = reqs[n:]
+		if len(placed) == 0 && !slices.ContainsFunc(reqs, func(r request) bool { return r.kind != missing }) {
+			g.unplaced = append(g.unplaced, reqs...) // none of them would find more
+			return true
+		}
+	}
+	return true
 }
 
 // placeWhole places all of some requests or none. Such a group may be larger than a plan otherwise is, but then it has the plan
 // for itself. Copies that a user wants moved stop in any case.
 func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
-	if p.planner.admit(g.ask, reqs) < len(reqs) && !p.planner.empty() {
+	if p.planner.admit(g.ask, reqs) < len(reqs) && !p.planner.young() {
 		return false
 	}
 	placed, left := p.ledger.place(g.ask, out.usage, reqs, p.salt)
@@ -215,31 +225,54 @@ func (o *outcome) unplacedAsks() []*ask {
 	return out
 }
 
-// explainBlocked writes since when, and why, copies of the job cannot be placed, when that changed. Copies that wait for others
-// of their group to stop are not blocked yet.
+// explainBlocked writes since when, and why, copies of the job cannot be placed, when their number changed. The first reason
+// stands meanwhile, although another one may have taken its place. Copies that wait for others of their group to stop are not
+// blocked yet.
 func (p *pass) explainBlocked(out *outcome) {
-	job := out.diff.job
-	var now *state.Blocked
+	var first *groupOutcome
+	counts := map[string]int{}
 	for i := range out.groups {
 		g := &out.groups[i]
-		n := len(g.unplaced) - g.stopping
-		if n <= 0 {
-			continue
+		if n := len(g.unplaced) - g.stopping - p.stopsNow(out, g); n > 0 {
+			counts[g.ask.group.Name] = n
+			if first == nil {
+				first = g
+			}
 		}
-		if now == nil {
-			now = &state.Blocked{Since: p.now, Groups: map[string]int{}, Reason: p.firstReason(out, g)}
-		}
-		now.Groups[g.ask.group.Name] = n
 	}
-	old := job.Blocked
-	if now == nil && old == nil {
+	old := out.diff.job.Blocked
+	switch {
+	case first == nil && old == nil, first != nil && old != nil && maps.Equal(counts, old.Groups):
+		return
+	case first == nil:
+		p.planner.block(out.diff.job, nil)
 		return
 	}
-	if now != nil && old != nil {
-		if maps.Equal(now.Groups, old.Groups) && now.Reason == old.Reason {
-			return
-		}
+	now := &state.Blocked{Since: p.now, Groups: counts, Reason: p.firstReason(out, first)}
+	if old != nil {
 		now.Since = old.Since
 	}
-	p.planner.block(job, now)
+	p.planner.block(out.diff.job, now)
+}
+
+// stopsNow counts the copies of a group that this pass tells to stop, and that then hold their room until they have ended.
+func (p *pass) stopsNow(out *outcome, g *groupOutcome) int {
+	n := 0
+	count := func(a *state.Alloc) {
+		if a != nil && heeds(p.snap, a) {
+			n++
+		}
+	}
+	for i := range g.placed {
+		count(g.placed[i].stop)
+	}
+	for i := range g.first {
+		count(g.first[i].stop)
+	}
+	for _, s := range out.diff.stops {
+		if s.alloc.TaskGroup == g.ask.group.Name {
+			count(s.alloc)
+		}
+	}
+	return n
 }

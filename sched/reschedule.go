@@ -7,26 +7,13 @@ import (
 	"github.com/drover-io/drover/state"
 )
 
-// maxKeptEvents is how many reschedule events an allocation keeps. A policy with more attempts than can be counted is held to
-// what can.
-const maxKeptEvents = 8
-
 // rescheduleDelay says how long after its end a failed copy is replaced, and whether it is at all. It counts in cluster time,
 // from the copy's last report; what the node's own clock says is never looked at.
 func rescheduleDelay(p state.ReschedulePolicy, failed *state.Alloc) (delay time.Duration, again bool) {
-	ended := failed.ClientModifyTime
-	if !p.Unlimited {
-		attempts, recent := min(p.Attempts, maxKeptEvents), 0
-		for _, e := range failed.RescheduleEvents {
-			if ended-e.Time < int64(p.Interval) {
-				recent++
-			}
-		}
-		if recent >= attempts {
-			return 0, false
-		}
+	if p.Exhausted(failed) {
+		return 0, false
 	}
-	return nextDelay(p, failed.RescheduleEvents, ended), true
+	return nextDelay(p, failed.RescheduleEvents, failed.ClientModifyTime), true
 }
 
 // nextDelay is the delay after the ones that events tell of. A copy that ran longer than the longest delay has proven itself: its

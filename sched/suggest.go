@@ -26,12 +26,12 @@ func (l *ledger) suggest(a *ask, t *tally) []state.Suggestion {
 			add(l.remedy(m, a, nodes))
 		}
 	}
-	if near := t.nearest(); len(out) == 0 && near >= 0 {
+	if near := l.nearest(a, t); len(out) == 0 && near >= 0 {
 		all := ""
 		for i, m := range t.misses[near] {
 			change, _ := l.remedy(m, a, []int{near})
 			if i > 0 {
-				all += ", and "
+				all += "; and "
 			}
 			all += change
 		}

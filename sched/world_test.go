@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
+
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/drover-io/drover/state"
 )
 
 // world is a real store with a clock that only tests move, and what is needed to play the nodes' part.
 type world struct {
-	t     testing.TB
+	t     rapid.TB
 	store *state.Store
 	index uint64
 	term  uint64
@@ -24,7 +26,7 @@ type world struct {
 	obs   map[string]Observation
 }
 
-func newWorld(t testing.TB, opts Options) *world {
+func newWorld(t rapid.TB, opts Options) *world {
 	w := &world{
 		t: t, store: state.NewStore(), term: 1, now: int64(time.Hour), cur: NewCursor(opts),
 		boots: map[string]uint64{}, obs: map[string]Observation{},

@@ -9,8 +9,8 @@ func (c RegisterJob) apply(t *tx) (any, error) {
 	if c.Job == nil {
 		return nil, fmt.Errorf("register a job: there is none: %w", ErrInvalid)
 	}
-	if err := c.Job.Validate(); err != nil {
-		return nil, fmt.Errorf("register job %q: %w: %w", c.Job.ID, err, ErrInvalid)
+	if err := c.Job.admissible(); err != nil {
+		return nil, fmt.Errorf("register job %q: %w: %w", truncate(c.Job.ID, maxNameBytes), err, ErrInvalid)
 	}
 	old := t.next.Job(c.Job.Namespace, c.Job.ID)
 	if err := c.checkIndex(old); err != nil {

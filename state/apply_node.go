@@ -12,8 +12,8 @@ func (c RegisterNode) apply(t *tx) (any, error) {
 	if c.Node == nil {
 		return nil, fmt.Errorf("register a node: there is none: %w", ErrInvalid)
 	}
-	if err := c.Node.Validate(); err != nil {
-		return nil, fmt.Errorf("register node %q: %w: %w", c.Node.ID, err, ErrInvalid)
+	if err := c.Node.admissible(); err != nil {
+		return nil, fmt.Errorf("register node %q: %w: %w", truncate(c.Node.ID, maxNameBytes), err, ErrInvalid)
 	}
 	if level := t.next.meta.Level; c.Node.Level < level {
 		return nil, fmt.Errorf("register node %s (%s): its agent knows level %d, the cluster is at %d; upgrade the agent: %w",

@@ -250,3 +250,50 @@ func TestAllocIDs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestApplyGuardsItself hands the state machine what Encode would have refused.
+func TestApplyGuardsItself(t *testing.T) {
+	for name, alter := range map[string]func(j *Job){
+		"namespace":      func(j *Job) { j.Namespace = "a\x00b" },
+		"id":             func(j *Job) { j.ID = "" },
+		"type":           func(j *Job) { j.Type = "system" },
+		"no groups":      func(j *Job) { j.TaskGroups = nil },
+		"group name":     func(j *Job) { group(j).Name = "../x" },
+		"same groups":    func(j *Job) { j.TaskGroups = append(j.TaskGroups, *group(j)) },
+		"count":          func(j *Job) { group(j).Count = -1 },
+		"no tasks":       func(j *Job) { group(j).Tasks = nil },
+		"task name":      func(j *Job) { task(j).Name = ".." },
+		"negative cpu":   func(j *Job) { task(j).Resources.CPU = -1 },
+		"endless memory": func(j *Job) { task(j).Resources.MemoryMB = 1 << 62 },
+		"negative disk":  func(j *Job) { group(j).EphemeralDisk.SizeMB = -1 },
+		"networks":       func(j *Job) { group(j).Networks = make([]Network, 2) },
+		"static port":    func(j *Job) { withPorts(j, []int{0}, 0) },
+	} {
+		h := newHerd(t)
+		j := testJob("a", 1)
+		alter(j)
+		if err, _ := h.store.ApplyCommand(h.index+1, testTerm, RegisterJob{Job: j}).(error); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Encode(RegisterJob{Job: j}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: encode: %v", name, err)
+		}
+	}
+	for name, alter := range map[string]func(n *Node){
+		"id":     func(n *Node) { n.ID = "" },
+		"boot":   func(n *Node) { n.Boot = 1 << 63 },
+		"cpu":    func(n *Node) { n.Resources.CPU = -1 },
+		"memory": func(n *Node) { n.Resources.MemoryMB = 1 << 62 },
+		"ports":  func(n *Node) { n.Resources.MaxDynamicPort = 1 << 20 },
+	} {
+		h := newHerd(t)
+		n := testNode("n1")
+		alter(n)
+		if err, _ := h.store.ApplyCommand(h.index+1, testTerm, RegisterNode{Node: n}).(error); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Encode(RegisterNode{Node: n}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: encode: %v", name, err)
+		}
+	}
+}

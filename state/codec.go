@@ -23,10 +23,16 @@ type envelope struct {
 // levelOf is the level that a command needs. A field added at level 2 makes the commands that set it, and only those, level 2.
 func levelOf(Command) int { return 1 }
 
-// Encode writes a command for the log. ErrLimit: it is larger than MaxCommandBytes.
+// Encode writes a command for the log. It is the door before every proposal: it validates the job or the node in the command
+// (ErrInvalid, with every *FieldError) and refuses one larger than MaxCommandBytes (ErrLimit).
 func Encode(cmd Command) ([]byte, error) {
 	if cmd == nil {
 		return nil, fmt.Errorf("encode nothing: %w", ErrInvalid)
+	}
+	if v, ok := cmd.(validated); ok {
+		if err := v.validate(); err != nil {
+			return nil, err
+		}
 	}
 	body := marshal(cmd)
 	if bytes.Equal(body, []byte("null")) {

@@ -74,9 +74,17 @@ func (s *Snapshot) jobEnded(j *Job) bool {
 	last := s.lastWords(j.Namespace, j.ID)
 	for i := range j.TaskGroups {
 		g := &j.TaskGroups[i]
+		same := map[uint64]bool{j.Version: true} // versions whose copies stand for the current one
 		for index := range g.Count {
 			a := last[slot{g.Name, index}]
 			if a == nil || !endedForGood(j, g, a) {
+				return false
+			}
+			if _, known := same[a.JobVersion]; !known {
+				then := s.JobVersion(j.Namespace, j.ID, a.JobVersion)
+				same[a.JobVersion] = then != nil && SameWork(then, j, g.Name)
+			}
+			if !same[a.JobVersion] {
 				return false
 			}
 		}
@@ -84,22 +92,13 @@ func (s *Snapshot) jobEnded(j *Job) bool {
 	return true
 }
 
-// endedForGood reports whether the last copy of a slot will not be followed by another one by itself.
+// endedForGood reports whether the last copy of a slot will not be followed by another one while the job stays as it is.
 func endedForGood(j *Job, g *TaskGroup, a *Alloc) bool {
 	switch {
-	case a.JobVersion != j.Version || a.DesiredStatus != DesiredRun:
+	case a.DesiredStatus != DesiredRun || !a.TerminalClient():
 		return false
-	case a.ClientStatus == ClientComplete:
-		return j.Type == JobTypeBatch
-	case a.ClientStatus == ClientFailed:
-		p := g.ReschedulePolicy
-		recent := 0
-		for _, e := range a.RescheduleEvents {
-			if a.ClientModifyTime-e.Time < int64(p.Interval) {
-				recent++
-			}
-		}
-		return !p.Unlimited && recent >= p.Attempts
+	case a.ClientStatus == ClientComplete && j.Type == JobTypeBatch:
+		return true
 	}
-	return false
+	return g.ReschedulePolicy.Exhausted(a)
 }

@@ -173,10 +173,10 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, ports []int) string {
 		return "allocation ID exists, the seed was used before"
 	}
 	a := r.promise(id, k, n, given)
-	a.RescheduleEvents = rescheduleEvents(prev, event, a)
 	if len(superseded) > 0 && prev == nil {
 		prev = superseded[0]
 	}
+	a.RescheduleEvents = rescheduleEvents(prev, event, a)
 	if prev != nil {
 		a.PreviousAllocation = prev.ID
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"maps"
 	"strconv"
 )
 
@@ -219,8 +218,6 @@ func (b *builder) finish(header Header, rec *inRecord) error {
 		return b.f.corrupt("checksum of the file does not match")
 	case b.s.header() != header:
 		return b.f.corrupt("header and meta row differ")
-	case !maps.Equal(t.Hashes, b.s.Hash().texts()):
-		return b.f.corrupt("hashes of the tables do not match")
 	}
 	if _, err := b.f.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return b.f.corrupt("something follows the trailer")

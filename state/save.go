@@ -12,7 +12,7 @@ import (
 //	crc32c length {"Kind":…,"Row":…}
 //
 // crc32c are eight hexadecimal digits over the JSON that follows, length its decimal number of bytes. The first record is the
-// header, the last one counts the records before it and holds the checksum of all bytes before it and the hash of every table.
+// header, the last one counts the records before it and holds the checksum of all bytes before it.
 // Tables come in the order of the Table constants, rows in the order of their keys. There is no time in it: saving the same
 // state again gives the same bytes.
 
@@ -39,7 +39,6 @@ type Header struct {
 type trailer struct {
 	Records uint64
 	CRC     string
-	Hashes  map[string]string
 }
 
 type outRecord struct {
@@ -91,7 +90,7 @@ func (s *Snapshot) Save(w io.Writer) error {
 	writeTable(f, TableNodes, s.nodes)
 	writeTable(f, TableAllocs, s.allocs)
 	writeTable(f, TableRequests, s.requests)
-	f.write(recordTrailer, trailer{Records: f.count, CRC: fmt.Sprintf("%08x", f.crc), Hashes: s.Hash().texts()})
+	f.write(recordTrailer, trailer{Records: f.count, CRC: fmt.Sprintf("%08x", f.crc)})
 	if f.err == nil {
 		f.err = f.w.Flush()
 	}
@@ -105,13 +104,4 @@ func (s *Snapshot) header() Header {
 	return Header{
 		Format: FormatVersion, Level: s.meta.Level, Generation: s.meta.Generation, Index: s.index, ClusterID: s.meta.ClusterID,
 	}
-}
-
-// texts are the hashes by table name, for people and for JSON readers that know no 64-bit integers.
-func (h Hashes) texts() map[string]string {
-	out := make(map[string]string, len(h))
-	for i, v := range h {
-		out[Table(i).String()] = fmt.Sprintf("%016x", v)
-	}
-	return out
 }

@@ -29,3 +29,18 @@ func workOf(j *Job, g *TaskGroup) work {
 	}
 	return w
 }
+
+// Exhausted reports whether an allocation that has failed is not to be replaced any more: it has used up the attempts of the
+// interval before its end. An allocation remembers a few events only; a policy with more attempts is held to those.
+func (p ReschedulePolicy) Exhausted(a *Alloc) bool {
+	if p.Unlimited {
+		return false
+	}
+	recent := 0
+	for _, e := range a.RescheduleEvents {
+		if a.ClientModifyTime-e.Time < int64(p.Interval) {
+			recent++
+		}
+	}
+	return recent >= min(p.Attempts, maxRescheduleEvents)
+}

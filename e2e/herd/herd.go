@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,9 +35,15 @@ type Options struct {
 	HostContainerd string
 	// Containerd is a containerd binary to start on each machine before its agent; "" leaves it to the agent to bring its own.
 	Containerd string
+	// Loopback makes no machines: the agents share this one's loopback interface, each with ports of its own. For where the
+	// kernel gives no namespaces; a machine's death can then only be declared.
+	Loopback bool
 	// Config is further configuration for every agent, in HCL.
 	Config string
 }
+
+// firstPort is the API's port of the first, and outside Loopback of every, agent.
+const firstPort = 4646
 
 // Herd is a cluster of agents, each on its own machine.
 type Herd struct {
@@ -52,17 +59,21 @@ type Node struct {
 	API    *api.Client
 
 	herd       *Herd
+	base       int // port of the API; peers and gossip have the next two
 	agent      int // PID of the agent on the machine; 0 when none was started
 	containerd int
 }
 
 // New boots the machines and starts their agents. It does not wait for a leader: see WaitReady.
 func New(o Options) (*Herd, error) {
-	w, err := OpenWire()
-	if err != nil {
-		return nil, err
+	h := &Herd{Options: o, Wire: &Wire{}}
+	if !o.Loopback {
+		w, err := OpenWire()
+		if err != nil {
+			return nil, err
+		}
+		h.Wire = w
 	}
-	h := &Herd{Options: o, Wire: w}
 	for i := range o.Servers + o.Clients {
 		if err := h.addNode(fmt.Sprintf("m%d", i+1), i < o.Servers); err != nil {
 			return nil, errors.Join(err, h.Close())
@@ -81,11 +92,15 @@ func (h *Herd) addNode(name string, server bool) error {
 	if err != nil {
 		return err
 	}
-	client, err := api.New(api.Config{Addr: fmt.Sprintf("http://%s:4646", m.IP)})
-	if err != nil {
+	n := &Node{Machine: m, Server: server, herd: h, base: firstPort}
+	if h.Loopback {
+		n.base += 10 * (len(h.Nodes) + 1)
+		m.IP, m.local = net.IPv4(127, 0, 0, 1), newLocalMachine()
+		h.Wire.machines = append(h.Wire.machines, m)
+	}
+	if n.API, err = api.New(api.Config{Addr: n.Addr()}); err != nil {
 		return err
 	}
-	n := &Node{Machine: m, Server: server, API: client, herd: h}
 	h.Nodes = append(h.Nodes, n)
 	return n.Boot()
 }
@@ -104,17 +119,26 @@ func (h *Herd) Keep() error {
 	return errors.Join(errs...)
 }
 
+// Addr is where the node's agent answers.
+func (n *Node) Addr() string { return fmt.Sprintf("http://%s:%d", n.IP, n.base) }
+
 // config is the agent's configuration file.
 func (n *Node) config() string {
 	var join []string
 	for _, o := range n.herd.Nodes {
 		if o.Server {
-			join = append(join, fmt.Sprintf("%q", o.IP.String()))
+			join = append(join, fmt.Sprintf("\"%s:%d\"", o.IP, o.base+2))
 		}
 	}
 	role := ""
 	if n.Server {
 		role = fmt.Sprintf("server {\n  enabled          = true\n  bootstrap_expect = %d\n}\n", n.herd.Servers)
+	}
+	ports := ""
+	if n.herd.Loopback {
+		low := 20000 + 1000*(n.base-firstPort)/10
+		role += fmt.Sprintf("ports {\n  http = %d\n  rpc  = %d\n  serf = %d\n}\n", n.base, n.base+1, n.base+2)
+		ports = fmt.Sprintf("  min_dynamic_port = %d\n  max_dynamic_port = %d\n", low, low+999)
 	}
 	driver := ""
 	if n.herd.HostContainerd != "" {
@@ -128,12 +152,12 @@ log_level = "debug"
 
 %sclient {
   enabled = true
-  server_join {
+%s  server_join {
     retry_join = [%s]
   }
 }
 %s%s
-`, n.Name, filepath.Join(n.Dir, "data"), n.IP.String(), role, strings.Join(join, ", "), driver, n.herd.Config)
+`, n.Name, filepath.Join(n.Dir, "data"), n.IP.String(), role, ports, strings.Join(join, ", "), driver, n.herd.Config)
 }
 
 // StartAgent starts the machine's agent, and its containerd before when it has one of its own.
@@ -195,7 +219,7 @@ func (n *Node) KillAgent(ctx context.Context) error {
 // Drover runs the command line on the wire, asking this node's agent, and returns its output.
 func (n *Node) Drover(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, n.herd.Drover, args...)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("DROVER_ADDR=http://%s:4646", n.IP))
+	cmd.Env = append(os.Environ(), "DROVER_ADDR="+n.Addr())
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -245,7 +269,7 @@ func (h *Herd) Leader(ctx context.Context) (*Node, error) {
 			continue
 		}
 		for _, l := range h.Nodes {
-			if strings.HasPrefix(addr, l.IP.String()+":") && l.AgentAlive() {
+			if addr == fmt.Sprintf("%s:%d", l.IP, l.base+1) && l.AgentAlive() {
 				return l, nil
 			}
 		}

@@ -23,8 +23,8 @@ type Machine struct {
 	Dir  string // its disk: survives a death and a reboot
 
 	wire   *Wire
-	shared bool // shares the host's mounts and processes, so that the host's containerd can serve it
-	env    []string
+	shared bool          // shares the host's mounts and processes, so that the host's containerd can serve it
+	local  *localMachine // no namespaces at all: processes of this machine on its loopback interface
 
 	mu   sync.Mutex
 	init *exec.Cmd
@@ -43,6 +43,9 @@ func (w *Wire) NewMachine(name, dir string, shared bool) (*Machine, error) {
 
 // Boot starts the machine's init with a new boot ID and plugs its network in.
 func (m *Machine) Boot() error {
+	if m.local != nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	args := []string{holdArg}
@@ -80,6 +83,9 @@ func (m *Machine) Boot() error {
 func (m *Machine) InitPID() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.local != nil {
+		return m.local.first()
+	}
 	if m.init == nil {
 		return 0
 	}
@@ -90,6 +96,9 @@ func (m *Machine) InitPID() int {
 func (m *Machine) ask(q request) (reply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.local != nil {
+		return m.local.serve(q)
+	}
 	if m.init == nil {
 		return reply{}, fmt.Errorf("machine %s is off", m.Name)
 	}
@@ -139,8 +148,10 @@ func (m *Machine) HealLink() error { return m.wire.setLink(m, true) }
 
 // Die cuts the link and then kills everything on the machine: agent, containerd, shims, tasks.
 func (m *Machine) Die() error {
-	if err := m.CutLink(); err != nil {
-		return err
+	if m.local == nil {
+		if err := m.CutLink(); err != nil {
+			return err
+		}
 	}
 	return m.PowerOff()
 }
@@ -148,7 +159,7 @@ func (m *Machine) Die() error {
 // PowerOff kills everything on the machine. Boot starts it again on the same disk.
 func (m *Machine) PowerOff() error {
 	var errs []string
-	if m.shared {
+	if m.shared || m.local != nil {
 		for _, p := range m.Processes() { // no process namespace: its network namespace says what is the machine's
 			if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
 				errs = append(errs, err.Error())

@@ -18,6 +18,9 @@ type Process struct {
 
 // Processes lists everything that runs in the machine's network namespace, its init left out.
 func (m *Machine) Processes() []Process {
+	if m.local != nil {
+		return m.local.processes(m.Dir)
+	}
 	init := m.InitPID()
 	if init == 0 {
 		return nil

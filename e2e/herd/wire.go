@@ -56,6 +56,9 @@ func (w *Wire) Close() error {
 			first = err
 		}
 	}
+	if w.bridge == nil {
+		return first
+	}
 	if err := netlink.LinkDel(w.bridge); err != nil && first == nil {
 		first = err
 	}

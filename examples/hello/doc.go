@@ -3,5 +3,6 @@
 //
 //	HELLO_ADDR     address to listen on; default :$DROVER_PORT_http, or :8080
 //	HELLO_VERSION  the version it answers with; default 1
+//	HELLO_NODE     the node that it says it runs on: HELLO_NODE = "${node.unique.name}" in the job
 //	HELLO_TICK     print "line N" that often, for example 50ms; default never
 package main

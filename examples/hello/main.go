@@ -34,7 +34,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	a := answer{
-		Alloc: os.Getenv("DROVER_ALLOC_ID"), Index: os.Getenv("DROVER_ALLOC_INDEX"), Node: os.Getenv("DROVER_NODE_NAME"),
+		Alloc: os.Getenv("DROVER_ALLOC_ID"), Index: os.Getenv("DROVER_ALLOC_INDEX"), Node: os.Getenv("HELLO_NODE"),
 		Version: env("HELLO_VERSION", "1"), PID: os.Getpid(), Started: time.Now(),
 	}
 	addr := env("HELLO_ADDR", ":"+env("DROVER_PORT_http", "8080"))

@@ -25,13 +25,16 @@ var arrows = map[string][]string{
 	"consensus": {"state"},
 	"api":       {"state"},
 
-	"runtime/containerd": {"runtime", "state"},
+	"runtime/containerd": {"runtime", "runtime/containerd/exitnote", "state"},
 	"runtime/exec":       {"runtime", "state"},
 	"runtime/fake":       {"runtime", "state"},
 
+	"runtime/containerd/embedded": {"runtime/containerd/exitnote"},
+	"runtime/containerd/exitnote": {},
+
 	"agent":               {"state", "gossip", "jobspecs", "sched", "runtime", "runtime/containerd", "runtime/exec", "runtime/fake", "consensus", "api"},
 	"agent/agenttest":     {"agent", "state", "gossip", "jobspecs", "sched", "runtime", "runtime/fake", "consensus", "api", "internal/simnet"},
-	"cmd/drover":          {"agent", "api", "jobspecs", "state", "runtime", "runtime/containerd", "runtime/exec", "runtime/fake"},
+	"cmd/drover":          {"agent", "api", "jobspecs", "state", "runtime", "runtime/containerd", "runtime/containerd/embedded", "runtime/exec", "runtime/fake"},
 	"internal/simnet":     {},
 	"internal/arch":       {},
 	"internal/image":      {},
@@ -41,7 +44,7 @@ var arrows = map[string][]string{
 }
 
 // testArrows are what tests of a room may import beside it.
-var testArrows = []string{"internal/simnet", "internal/image", "internal/waitfor", "runtime/fake", "state", "agent/agenttest"}
+var testArrows = []string{"internal/simnet", "internal/image", "internal/waitfor", "runtime/fake", "runtime/containerd/embedded", "state", "agent/agenttest"}
 
 type pkg struct {
 	ImportPath                         string

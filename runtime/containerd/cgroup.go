@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,8 +19,9 @@ import (
 const cgroupRoot = "/sys/fs/cgroup"
 
 // removeCgroup removes a task's cgroup and what is above it and empty, down to but without the top one: runc makes the parents and
-// leaves them behind. With cgroup v1 the same path exists under every controller. Processes still inside are killed.
-func removeCgroup(ctx context.Context, root, path string) error {
+// leaves them behind. With cgroup v1 the same path exists under every controller. Processes still inside are killed. The lock is held while
+// parents go, so that nobody makes a cgroup below one meanwhile.
+func removeCgroup(ctx context.Context, root, path string, parents sync.Locker) error {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if !strings.HasPrefix(path, "/") || filepath.Clean(path) != path || len(parts) < 2 {
 		return fmt.Errorf("refuse to remove cgroup %q: it is nobody's own", path)
@@ -31,12 +33,14 @@ func removeCgroup(ctx context.Context, root, path string) error {
 			errs = append(errs, err)
 			continue
 		}
+		parents.Lock()
 		for i := len(parts) - 1; i >= 2; i-- {
 			dir = filepath.Dir(dir)
 			if unix.Rmdir(dir) != nil { // somebody else's is in it
 				break
 			}
 		}
+		parents.Unlock()
 	}
 	return errors.Join(errs...)
 }

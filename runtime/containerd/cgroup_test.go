@@ -3,6 +3,7 @@ package containerd
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -16,7 +17,7 @@ func TestRemoveCgroup(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := removeCgroup(t.Context(), root, alloc+"/task"); err != nil {
+		if err := removeCgroup(t.Context(), root, alloc+"/task", &sync.Mutex{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,7 +39,7 @@ func TestRemoveCgroupV2(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "drover/n/a/t"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeCgroup(t.Context(), root, "/drover/n/a/t"); err != nil {
+	if err := removeCgroup(t.Context(), root, "/drover/n/a/t", &sync.Mutex{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(root, "drover/n")); err == nil {
@@ -48,7 +49,7 @@ func TestRemoveCgroupV2(t *testing.T) {
 
 func TestRemoveCgroupRefuses(t *testing.T) {
 	for _, path := range []string{"", "/", "/drover", "drover/a", "/drover/../a", "/a//b", "system.slice:x:y"} {
-		if removeCgroup(t.Context(), t.TempDir(), path) == nil {
+		if removeCgroup(t.Context(), t.TempDir(), path, &sync.Mutex{}) == nil {
 			t.Errorf("%q was removed", path)
 		}
 	}

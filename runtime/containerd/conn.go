@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/dialer"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -51,7 +52,7 @@ type connection struct {
 	daemon *Daemon
 }
 
-func (c *connection) init(cfg Config, log hclog.Logger) { c.cfg, c.log = cfg, log }
+func (c *connection) init(cfg Config, logger hclog.Logger) { c.cfg, c.log = cfg, logger }
 
 func (c *connection) close() error {
 	c.mu.Lock()
@@ -67,6 +68,8 @@ func (c *connection) close() error {
 // session returns the connection to the daemon, and the context for its calls. The daemon may still go away between two calls.
 func (d *Driver) session(ctx context.Context) (*session, context.Context, error) {
 	s, err := d.conn.get(ctx)
+	// The client writes to a logger of its own, on stderr, what comes back as errors anyway.
+	ctx = log.WithLogger(ctx, d.quiet)
 	return s, namespaces.WithNamespace(ctx, d.cfg.Namespace), err
 }
 

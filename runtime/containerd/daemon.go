@@ -41,6 +41,7 @@ type Daemon struct {
 	cfg   DaemonConfig
 	state string // on a file system that a reboot empties
 	mu    sync.Mutex
+	ready int // the process that answered
 }
 
 // NewDaemon describes a daemon; nothing is started.
@@ -107,7 +108,8 @@ func (d *Daemon) PID() int {
 func (d *Daemon) Ensure(ctx context.Context) (waited bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.PID() != 0 && listens(d.Address()) {
+	if pid := d.PID(); pid != 0 && (pid == d.ready || listens(d.Address())) {
+		d.ready = pid
 		return false, nil
 	}
 	if err := d.startOnce(ctx); err != nil {
@@ -232,12 +234,23 @@ func (d *Daemon) environment(from []string, bin string) []string {
 			path += ":" + value
 		case "GOGC":
 			goGC = kv
-		case "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", exitnote.DirEnv: // the agent's own
 		default:
-			env = append(env, kv)
+			if !isAgentsOwn(key) {
+				env = append(env, kv)
+			}
 		}
 	}
 	return append(env, goGC, "PATH="+path+":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+}
+
+// isAgentsOwn picks the variables that are meant for the agent: its settings and secrets, and what systemd told it.
+func isAgentsOwn(key string) bool {
+	for _, prefix := range []string{"DROVER_", "NOMAD_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_"} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // config is the daemon's whole configuration: the host's in /etc/containerd is another daemon's.

@@ -15,11 +15,7 @@ import (
 func TestDaemonIsFoundAgain(t *testing.T) {
 	needRoot(t)
 	h := newHost(t)
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := DaemonConfig{Exe: exe, Dir: filepath.Join(h.dir, "containerd"), NoSync: true}
+	cfg := DaemonConfig{Exe: daemonBinary(t), Dir: filepath.Join(h.dir, "containerd"), NoSync: true}
 	first := NewDaemon(cfg)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -3,10 +3,12 @@ package containerd
 import (
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/drover-io/drover/runtime"
@@ -37,12 +39,14 @@ type Driver struct {
 	cancel context.CancelFunc
 	bootID string
 	retry  retryPolicy
+	quiet  *logrus.Entry
 
 	conn    connection
 	tasks   keyedLock          // one operation at a time per container
 	cgroups sync.RWMutex       // held for writing while empty cgroup parents are removed, for reading while one is made below
 	fetches singleflight.Group // images being fetched
 	hashes  hashCache          // of image files
+	runcs   runcCache
 }
 
 var (
@@ -68,7 +72,7 @@ func Open(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{cfg: cfg, log: cfg.Logger.Named("containerd"), bootID: boot, retry: defaultRetry()}
+	d := &Driver{cfg: cfg, log: cfg.Logger.Named("containerd"), bootID: boot, retry: defaultRetry(), quiet: quietEntry()}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.conn.init(cfg, d.log)
 	return d, nil
@@ -88,6 +92,12 @@ func (d *Driver) Daemon() *Daemon {
 	d.conn.mu.Lock()
 	defer d.conn.mu.Unlock()
 	return d.conn.daemon
+}
+
+func quietEntry() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
 }
 
 // dir is where the driver keeps its files.

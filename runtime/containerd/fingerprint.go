@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/drover-io/drover/runtime"
@@ -65,8 +66,14 @@ func askVersion(ctx context.Context, s *session) (string, error) {
 	return cleanVersion(v.Version), explain(err, "ask containerd at %s for its version", s.address)
 }
 
-// cleanVersion turns "v2.4.2" and Debian's "1.6.20~ds1" into what version constraints can compare.
-func cleanVersion(v string) string { return strings.Split(strings.TrimPrefix(v, "v"), "~")[0] }
+// cleanVersion turns "v2.4.2+unknown" and Debian's "1.6.20~ds1" into what version constraints can compare.
+func cleanVersion(v string) string {
+	v = strings.TrimPrefix(v, "v")
+	if i := strings.IndexAny(v, "~+"); i >= 0 {
+		return v[:i]
+	}
+	return v
+}
 
 // dockerVersion is the release of Docker Engine that came with such a containerd: job files bring constraints on Docker's version,
 // and containerd's numbers would fail all of them.
@@ -87,11 +94,28 @@ type runcInfo struct {
 	err     error
 }
 
-// runc asks the runtime that the daemon would use. It is asked every time: a host's packages are upgraded while the agent runs.
+// runcCache remembers what a program said, until the file changes: a host's packages are upgraded while the agent runs.
+type runcCache struct {
+	mu    sync.Mutex
+	file  string // path, size and time of change
+	known runcInfo
+}
+
+// runc asks the runtime that the daemon would use.
 func (d *Driver) runc(ctx context.Context) runcInfo {
 	path, err := d.findRunc()
 	if err != nil {
 		return runcInfo{err: err}
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		return runcInfo{err: fmt.Errorf("find runc: %w", err)}
+	}
+	d.runcs.mu.Lock()
+	defer d.runcs.mu.Unlock()
+	file := fmt.Sprint(path, fi.Size(), fi.ModTime())
+	if d.runcs.file == file {
+		return d.runcs.known
 	}
 	ctx, cancel := context.WithTimeout(ctx, fingerprintTimeout)
 	defer cancel()
@@ -99,7 +123,11 @@ func (d *Driver) runc(ctx context.Context) runcInfo {
 	if err != nil {
 		return runcInfo{err: fmt.Errorf("run %s --version: %w", path, err)}
 	}
-	return parseRunc(string(out))
+	info := parseRunc(string(out))
+	if info.err == nil {
+		d.runcs.file, d.runcs.known = file, info
+	}
+	return info
 }
 
 // parseRunc reads "runc version 1.1.5+ds1", and a line about libseccomp where it was built in. crun has one line of features.

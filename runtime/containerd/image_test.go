@@ -120,7 +120,7 @@ func asIs(h http.Handler) http.Handler { return h }
 func unique(t *testing.T, h *host, tag string) v1.Image {
 	t.Helper()
 	noise := strings.Repeat(tag+t.Name(), 3000)
-	img, err := image.Build(filepath.Join(h.dir, "probe"), image.Config{Files: map[string]string{"/etc/noise": noise}})
+	img, err := image.Build(os.Getenv(probeEnv), image.Config{Files: map[string]string{"/etc/noise": noise}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,13 @@ import (
 	"github.com/drover-io/drover/runtime/containerd/embedded"
 )
 
-// TestMain makes the test binary its own containerd and shim.
+// Environment variables by which TestMain hands on what it built.
+const (
+	probeEnv  = "DROVER_TEST_PROBE"
+	daemonEnv = "DROVER_TEST_DAEMON"
+)
+
+// TestMain makes the test binary its own containerd and shim, and builds the program inside the images.
 func TestMain(m *testing.M) {
 	if handled, code := embedded.Main(os.Args); handled {
 		os.Exit(code)
@@ -30,7 +36,48 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(agentEnv); path != "" {
 		os.Exit(agentMain(path))
 	}
-	os.Exit(m.Run())
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	if os.Geteuid() != 0 {
+		return m.Run() // what needs the programs is skipped
+	}
+	dir, err := os.MkdirTemp("", "drover-test")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	build(dir, "probe", probeEnv)
+	if raceDetector { // it makes the start of a process, of which each container needs several, ten times slower
+		build(dir, "daemon", daemonEnv)
+	}
+	return m.Run()
+}
+
+func build(dir, name, env string) {
+	bin := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./testdata/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build %s: %v\n%s", name, err, out))
+	}
+	if err := os.Setenv(env, bin); err != nil {
+		panic(err)
+	}
+}
+
+// daemonBinary is what runs as our own containerd.
+func daemonBinary(t *testing.T) string {
+	t.Helper()
+	if bin := os.Getenv(daemonEnv); bin != "" {
+		return bin
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
 }
 
 const patience = 30 * time.Second
@@ -75,7 +122,7 @@ func newHost(t *testing.T) *host {
 	if testing.Verbose() {
 		h.log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug})
 	}
-	h.built = buildProbe(t, dir)
+	h.built = buildProbe(t)
 	path := filepath.Join(dir, "probe.tar")
 	if err := image.WriteTar(h.built, path, "example.test/probe:1"); err != nil {
 		t.Fatal(err)
@@ -84,15 +131,9 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-func buildProbe(t *testing.T, dir string) v1.Image {
+func buildProbe(t *testing.T) v1.Image {
 	t.Helper()
-	bin := filepath.Join(dir, "probe")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./testdata/probe")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build probe: %v\n%s", err, out)
-	}
-	img, err := image.Build(bin, image.Config{Env: []string{"PATH=/bin", "FROM=image", "BOTH=image"}, Cmd: []string{"args", "of", "image"}})
+	img, err := image.Build(os.Getenv(probeEnv), image.Config{Env: []string{"PATH=/bin", "FROM=image", "BOTH=image"}, Cmd: []string{"args", "of", "image"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,10 +243,7 @@ func killHard(t *testing.T, pid func() int) {
 // driver opens a driver for an agent on this host.
 func (h *host) driver(t *testing.T, node string) *Driver {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := daemonBinary(t)
 	cfg := Config{NodeID: node, Address: h.address, DataDir: h.dir, SelfExe: exe, NoSync: true, Logger: h.log,
 		ClusterID: func() string { return "cluster-1" }}
 	d, err := Open(cfg)
@@ -287,6 +325,12 @@ func (h *host) leavesNothing(t *testing.T, d *Driver) {
 			break
 		}
 	}
+	noMounts(t, h)
+	noCgroups(t, h)
+}
+
+func noMounts(t *testing.T, h *host) {
+	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
@@ -296,20 +340,19 @@ func (h *host) leavesNothing(t *testing.T, d *Driver) {
 			t.Errorf("a mount is left: %s", line)
 		}
 	}
+}
+
+func noCgroups(t *testing.T, h *host) {
+	t.Helper()
 	for _, m := range cgroupMounts(cgroupRoot) {
-		nodes, _ := os.ReadDir(filepath.Join(m, h.cgroupTop)) // not there is best
-		for _, n := range nodes {
-			if n.IsDir() && n.Name() != "" {
-				left, _ := os.ReadDir(filepath.Join(m, h.cgroupTop, n.Name()))
-				for _, a := range left {
-					if a.IsDir() {
-						t.Errorf("cgroup %s is left", filepath.Join(m, h.cgroupTop, n.Name(), a.Name()))
-					}
-				}
-				_ = os.Remove(filepath.Join(m, h.cgroupTop, n.Name()))
+		top := filepath.Join(m, h.cgroupTop)
+		left, _ := os.ReadDir(top) // not there is best
+		for _, e := range left {
+			if e.IsDir() {
+				t.Errorf("cgroup %s is left", filepath.Join(top, e.Name()))
 			}
 		}
-		_ = os.Remove(filepath.Join(m, h.cgroupTop))
+		_ = os.Remove(top) // the driver leaves the top one to others
 	}
 }
 

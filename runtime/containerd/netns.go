@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -148,12 +149,13 @@ func inMountNS(pid int, fn func() error) error {
 	if own == theirs {
 		return fn()
 	}
-	done := make(chan error, 1)
-	go func() {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine and nobody inherits the namespace
-		done <- enterMountNS(path, fn)
-	}()
-	return <-done
+		err = enterMountNS(path, fn)
+	})
+	wg.Wait()
+	return err
 }
 
 func enterMountNS(path string, fn func() error) error {

@@ -49,9 +49,9 @@ func decoders() map[string]decoder {
 		"command":            func(o *options, v any) (err error) { o.Command, err = asString(v); return },
 		"args":               func(o *options, v any) (err error) { o.Args, err = asStrings(v); return },
 		"entrypoint":         decodeEntrypoint,
-		"work_dir":           func(o *options, v any) (err error) { o.WorkDir, err = asString(v); return },
+		"work_dir":           decodeWorkDir,
 		"hostname":           func(o *options, v any) (err error) { o.Hostname, err = asString(v); return },
-		"labels":             func(o *options, v any) (err error) { o.Labels, err = asStringMap(v); return },
+		"labels":             decodeLabels,
 		"pids_limit":         func(o *options, v any) (err error) { o.PidsLimit, err = asInt(v); return },
 		"force_pull":         func(o *options, v any) (err error) { o.ForcePull, err = asBool(v); return },
 		"image_pull_timeout": decodePullTimeout,
@@ -117,6 +117,27 @@ func nearest(key string, names []string) string {
 		}
 	}
 	return best
+}
+
+func decodeWorkDir(o *options, v any) (err error) {
+	o.WorkDir, err = asString(v)
+	if err == nil && !strings.HasPrefix(o.WorkDir, "/") {
+		err = fmt.Errorf("%q is not an absolute path", o.WorkDir)
+	}
+	return err
+}
+
+// decodeLabels leaves alone what containerd and this driver act upon.
+func decodeLabels(o *options, v any) (err error) {
+	if o.Labels, err = asStringMap(v); err != nil {
+		return err
+	}
+	for _, k := range sortedKeys(o.Labels) {
+		if strings.HasPrefix(k, "drover.") || strings.HasPrefix(k, "containerd.io/") {
+			return fmt.Errorf("%q: labels that begin with drover. or containerd.io/ are not a job's to set", k)
+		}
+	}
+	return nil
 }
 
 func decodeEntrypoint(o *options, v any) error {

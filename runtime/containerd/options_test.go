@@ -50,6 +50,8 @@ func TestDecodeOptionsRefuses(t *testing.T) {
 		"timeout":       {map[string]any{"image": "x", "image_pull_timeout": "soon"}, []string{`"soon" is not a duration`}},
 		"bridge":        {map[string]any{"image": "x", "network_mode": "bridge"}, []string{"not supported yet: network_mode"}},
 		"auth":          {map[string]any{"image": "x", "auth": map[string]any{"user": "u"}}, []string{`unknown key "user"`}},
+		"work_dir":      {map[string]any{"image": "x", "work_dir": "srv"}, []string{`"srv" is not an absolute path`}},
+		"labels":        {map[string]any{"image": "x", "labels": map[string]any{"drover.node": "x"}}, []string{"not a job's to set"}},
 		"nested args":   {map[string]any{"image": "x", "args": []any{[]any{}}}, []string{"element 1: want text"}},
 	} {
 		_, err := decodeOptions(c.config)
@@ -147,7 +149,7 @@ func TestExitOf(t *testing.T) {
 }
 
 func TestVersions(t *testing.T) {
-	for in, want := range map[string]string{"v2.4.2": "2.4.2", "1.6.20~ds1": "1.6.20", "1.7.1": "1.7.1"} {
+	for in, want := range map[string]string{"v2.4.2": "2.4.2", "1.6.20~ds1": "1.6.20", "1.7.1": "1.7.1", "v2.4.2+unknown": "2.4.2"} {
 		if got := cleanVersion(in); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/drover-io/drover/runtime"
@@ -94,6 +95,8 @@ func permanent(err error, auth credentials) string {
 		return "the registry wants a login (config.auth), or the image does not exist"
 	case refused:
 		return "the registry refused the login of config.auth"
+	case strings.Contains(text, "no match for platform"):
+		return "it is not made for " + platforms.DefaultString()
 	case errdefs.IsNotFound(err):
 		return "the registry does not have it"
 	case errdefs.IsInvalidArgument(err):

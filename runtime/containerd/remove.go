@@ -46,10 +46,7 @@ func (d *Driver) remove(ctx context.Context, s *session, id string) error {
 		return explain(err, "delete task of container %s", id)
 	}
 	if spec, err := cc.Spec(ctx); err == nil && spec.Linux != nil {
-		d.cgroups.Lock()
-		err := removeCgroup(ctx, cgroupRoot, spec.Linux.CgroupsPath)
-		d.cgroups.Unlock()
-		if err != nil {
+		if err := removeCgroup(ctx, cgroupRoot, spec.Linux.CgroupsPath, &d.cgroups); err != nil {
 			return fmt.Errorf("delete cgroup of container %s: %w", id, err)
 		}
 	}

@@ -57,7 +57,8 @@ func specOpts(spec runtime.TaskSpec, o options, img client.Image, ic ocispec.Ima
 		withOOMScore,
 	}
 	if spec.User != "" {
-		opts = append(opts, oci.WithUser(spec.User), oci.WithAdditionalGIDs(spec.User))
+		name, _, _ := strings.Cut(spec.User, ":")
+		opts = append(opts, oci.WithUser(spec.User), oci.WithAdditionalGIDs(name))
 	}
 	if o.WorkDir != "" {
 		opts = append(opts, oci.WithProcessCwd(o.WorkDir))

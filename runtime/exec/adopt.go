@@ -70,6 +70,10 @@ func (d *Driver) recall(pid int) (*task, bool) {
 	if err != nil || gone != nil || t.rec.BootID != d.boot {
 		return nil, false
 	}
+	// A process of root in a container may say so too. Its word on the cgroup counts only if it is in it: then it harms itself.
+	if !d.groups.holds(t.rec.Cgroup, pid) {
+		t.rec.Cgroup = ""
+	}
 	t.dir, t.rec.PID, t.rec.StartTime = d.dir(name), pid, st.start
 	return t, true
 }

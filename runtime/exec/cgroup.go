@@ -21,8 +21,8 @@ import (
 const (
 	// defaultPids bounds the processes and threads of a task that sets no limit: enough for any, too few for a fork bomb.
 	defaultPids = 4096
-	// initThreads is what the init process takes of the bound; a task gets its limit on top.
-	initThreads = 10
+	// initThreads is what the init process takes of the bound, amply; a task gets its limit on top.
+	initThreads = 16
 	minShares   = 2
 	maxShares   = 262144
 )
@@ -197,6 +197,24 @@ func (g cgroups) add(path string, pid int) error {
 		}
 	}
 	return nil
+}
+
+// holds reports whether a process is in the group.
+func (g cgroups) holds(path string, pid int) bool {
+	if path == "" || len(g.roots) == 0 {
+		return false
+	}
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	for line := range strings.Lines(string(data)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3) // 4:memory:/path
+		if len(f) < 3 || f[2] != path {
+			continue
+		}
+		if g.version == CgroupsV2 && f[0] == "0" || g.version == CgroupsV1 && slices.Contains(strings.Split(f[1], ","), "memory") {
+			return true
+		}
+	}
+	return false
 }
 
 // oomKills is how many processes of the group the kernel has killed for memory; 0 when the group is gone.

@@ -170,6 +170,9 @@ func TestWipedState(t *testing.T) {
 		if s, err := b.driver.Start(b.ctx(), spec); err != nil || !s.Attached || s.PID != first.PID {
 			b.Errorf("start: got %+v, %v", s, err)
 		}
+		if got := b.record(spec.ID).Cgroup; got != spec.Cgroup {
+			b.Errorf("cgroup: got %q, want %q", got, spec.Cgroup)
+		}
 		if err := b.driver.Signal(b.ctx(), spec.ID, syscall.SIGTERM); err != nil {
 			b.Error(err)
 		}
@@ -177,4 +180,26 @@ func TestWipedState(t *testing.T) {
 			b.Errorf("got %+v", x)
 		}
 	})
+}
+
+// A process that says of itself that it is one of the driver's cannot have another's cgroup killed.
+func TestImpostor(t *testing.T) {
+	b := newBench(t)
+	id := runtime.TaskID{AllocID: "liar", Task: "web"}
+	lie := &task{dir: filepath.Join(b.cfg.Dir, "liar~web"), rec: record{ID: id, BootID: b.driver.boot, Cgroup: "/"}}
+	env, err := lie.identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	liar := osexec.Command("sleep", "1000")
+	liar.Env = env
+	if err := liar.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = liar.Process.Kill(); _ = liar.Wait() }()
+	b.open()
+	if got := b.record(id).Cgroup; got != "" {
+		t.Errorf("got cgroup %q", got)
+	}
+	b.remove(id)
 }

@@ -25,7 +25,7 @@ func TestRunToTheEnd(t *testing.T) {
 		}
 		before := time.Now()
 		started := b.start(spec)
-		if started.PID == 0 || started.Attached || started.StartedAt.Before(before.Add(-time.Second)) {
+		if started.Attached || started.StartedAt.Before(before.Add(-time.Second)) {
 			b.Errorf("got %+v", started)
 		}
 		x := b.wait(spec.ID)
@@ -121,6 +121,9 @@ func TestAnotherAgentTakesOver(t *testing.T) {
 			b.Fatal(err)
 		}
 		first := b.start(spec)
+		if !alive(first.PID) {
+			b.Errorf("no process %d", first.PID)
+		}
 		b.open()
 		found, err := b.driver.List(b.ctx())
 		if err != nil || len(found) != 1 || !found[0].Running || found[0].PID != first.PID || found[0].Labels[runtime.LabelTask] != "web" {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,9 @@ func InitMain(args []string) int {
 	// does everything.
 	runtime.LockOSThread()
 	closeOnExec()
+	if name, err := unix.BytePtrFromString("drover-init"); err == nil { // in process tables, instead of "exe"
+		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
+	}
 	in := &initMain{reports: os.NewFile(reportFD, "reports")}
 	signal.Ignore(syscall.SIGPIPE) // a report to an agent that has died
 	in.say(report{})

@@ -98,7 +98,7 @@ func TestLimitsAreWritten(t *testing.T) {
 	spec := b.spec(`exec sleep 1000`)
 	spec.Limits = runtime.Limits{CPUShares: 512, MemoryMB: 32, Pids: 30}
 	b.start(spec)
-	for file, want := range map[string]string{"memory/memory.limit_in_bytes": "33554432", "cpu/cpu.shares": "512", "pids/pids.max": "40"} {
+	for file, want := range map[string]string{"memory/memory.limit_in_bytes": "33554432", "cpu/cpu.shares": "512", "pids/pids.max": "46"} {
 		controller, name := filepath.Split(file)
 		data, err := os.ReadFile(filepath.Join(b.driver.groups.roots[filepath.Clean(controller)], b.cgroup, name))
 		if got := strings.TrimSpace(string(data)); err != nil || got != want {
@@ -171,7 +171,7 @@ func TestLimitsV2(t *testing.T) {
 	if err := g.limit("", dir, runtime.Limits{CPUShares: 1024, MemoryMB: 1, Pids: 5}); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"pids.max": "15", "cpu.weight": "39", "memory.swap.max": "0", "memory.max": "1048576"} {
+	for name, want := range map[string]string{"pids.max": "21", "cpu.weight": "39", "memory.swap.max": "0", "memory.max": "1048576"} {
 		if got, _ := os.ReadFile(filepath.Join(dir, name)); string(got) != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}

@@ -112,7 +112,7 @@ func TestWhatCannotBeExecuted(t *testing.T) {
 
 func TestRunAsUser(t *testing.T) {
 	b := newBench(t)
-	spec := b.spec(`echo "$(id -u):$(id -g):$(id -G)"; exec sleep 1000`)
+	spec := b.spec(`echo "$(id -u):$(id -g):$(id -G)" >> /dev/stdout; exec sleep 1000`)
 	spec.User = "nobody"
 	if os.Geteuid() != 0 {
 		spec.User = "root"
@@ -252,8 +252,8 @@ func TestNamespacesAreItsOwn(t *testing.T) {
 	if host, _ := os.Readlink("/proc/self/ns/net"); host != out[4] {
 		t.Errorf("net: got %q, want the host's", out[4])
 	}
-	if n := strings.TrimSpace(out[6]); n != "4" { // init, sh, ls, wc
-		t.Errorf("it sees %s processes", n)
+	if n, err := strconv.Atoi(strings.TrimSpace(out[6])); err != nil || n < 2 || n > 5 { // init, sh, and what that has just started
+		t.Errorf("it sees %d processes, %v", n, err)
 	}
 	if got := strings.Fields(out[7]); got[1] != strings.Repeat("0", 16) {
 		t.Errorf("it has capabilities %v", got)

@@ -157,7 +157,7 @@ func (d *Driver) launch(ctx context.Context, name string, spec runtime.TaskSpec,
 		return runtime.Started{}, err
 	}
 	d.at("limited")
-	in, err := d.spawn(name, t, spec)
+	in, err := d.spawn(name, t, spec, o.User)
 	if err != nil {
 		return runtime.Started{}, err
 	}
@@ -184,7 +184,7 @@ func (t *task) create() error {
 }
 
 // spawn starts the init process with the task's log files.
-func (d *Driver) spawn(name string, t *task, spec runtime.TaskSpec) (*initProcess, error) {
+func (d *Driver) spawn(name string, t *task, spec runtime.TaskSpec, user *credential) (*initProcess, error) {
 	dir, err := os.Open(t.dir)
 	if err != nil {
 		return nil, err
@@ -200,6 +200,11 @@ func (d *Driver) spawn(name string, t *task, spec runtime.TaskSpec) (*initProces
 			return nil, fmt.Errorf("open log file: %w", err)
 		}
 		defer logs[i].Close()
+		if user != nil { // programs open /dev/stdout anew, which needs more than a descriptor
+			if err := logs[i].Chown(int(user.UID), int(user.GID)); err != nil {
+				return nil, fmt.Errorf("give log file to the task's user: %w", err)
+			}
+		}
 	}
 	env, err := t.identity()
 	if err != nil {
@@ -231,10 +236,14 @@ func (d *Driver) release(ctx context.Context, t *task, in *initProcess, o order)
 		return runtime.Started{}, err
 	}
 	d.at("released")
-	if _, err := in.report(ctx); err != nil {
+	r, err := in.report(ctx)
+	if err != nil {
 		return runtime.Started{}, err
 	}
-	pid := t.hostPID()
+	pid := r.PID
+	if o.Namespaces {
+		pid = t.hostPID() // 0 when it has ended already
+	}
 	d.at("reported")
 	return runtime.Started{PID: pid, StartedAt: time.Unix(0, t.rec.StartedAt)}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
@@ -28,6 +29,10 @@ func Main(args []string) (handled bool, code int) {
 		runShim()
 		return true, 0
 	case len(args) > 1 && args[1] == "containerd":
+		if !isOurs(args) {
+			fmt.Fprintln(os.Stderr, "containerd: the agent starts this by itself; by hand it wants --config, --root, --state and --address, or it would use the host's")
+			return true, 1
+		}
 		if err := command.App().Run(context.Background(), args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, "containerd:", err)
 			return true, 1
@@ -37,10 +42,24 @@ func Main(args []string) (handled bool, code int) {
 	return false, 0
 }
 
-// isShim looks at the second argument too: the shim starts itself again through os.Executable, which resolves the link that
+// isShim looks at the other arguments too: the shim starts itself again through os.Executable, which resolves the link that
 // carries the shim's name.
 func isShim(args []string) bool {
-	return strings.HasPrefix(filepath.Base(args[0]), "containerd-shim-") || len(args) > 2 && args[1] == "-namespace"
+	return strings.HasPrefix(filepath.Base(args[0]), "containerd-shim-") ||
+		len(args) > 2 && args[1] == "-namespace" && slices.Contains(args, "-id") && slices.Contains(args, "-address")
+}
+
+// isOurs keeps a daemon from being started with containerd's defaults, which are the directories of the host's.
+func isOurs(args []string) bool {
+	if slices.ContainsFunc(args[2:], func(a string) bool { return a == "--version" || a == "--help" }) {
+		return true
+	}
+	for _, want := range []string{"--config", "--root", "--state", "--address"} {
+		if !slices.Contains(args, want) {
+			return false
+		}
+	}
+	return true
 }
 
 // runShim registers the one plugin that a shim needs. The daemon's, which share the registry because they share the binary,

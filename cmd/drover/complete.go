@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drover-io/drover/api"
+)
+
+// completeWait bounds how long the shell waits for an agent when the user presses tab.
+const completeWait = time.Second
+
+// complete offers what list finds under the word typed so far.
+func (a *app) complete(cmd *cobra.Command, args []string, list func(context.Context, *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
+	defer cancel()
+	names, err := list(ctx, c)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) completeJobs(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, args, func(ctx context.Context, c *api.Client) ([]string, error) {
+		jobs, _, err := c.Jobs(ctx, api.QueryOptions{Prefix: word, Stale: true, PerPage: 50})
+		var out []string
+		for _, j := range jobs {
+			out = append(out, j.ID+"\t"+j.Status)
+		}
+		return out, err
+	})
+}
+
+func (a *app) completeAllocs(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, args, func(ctx context.Context, c *api.Client) ([]string, error) {
+		allocs, _, err := c.Allocations(ctx, api.QueryOptions{Prefix: word, Stale: true, PerPage: 50})
+		var out []string
+		for _, x := range allocs {
+			out = append(out, x.ID+"\t"+x.Name+" "+x.ClientStatus)
+		}
+		return out, err
+	})
+}
+
+func (a *app) completeNodes(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, args, func(ctx context.Context, c *api.Client) ([]string, error) {
+		nodes, _, err := c.Nodes(ctx, api.QueryOptions{Prefix: word, Stale: true, PerPage: 50})
+		var out []string
+		for _, n := range nodes {
+			out = append(out, n.ID+"\t"+n.Name)
+		}
+		return out, err
+	})
+}

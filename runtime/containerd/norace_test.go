@@ -1,0 +1,5 @@
+//go:build !race
+
+package containerd
+
+const raceDetector = false
