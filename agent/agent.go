@@ -96,6 +96,10 @@ func (a *Agent) open(ctx context.Context) error {
 		return err
 	}
 	a.peers = peers
+	a.closers = append(a.closers, func() error {
+		peers.base.Close()
+		return nil
+	})
 	if err := a.openGossip(); err != nil {
 		return err
 	}
@@ -114,10 +118,13 @@ func (a *Agent) open(ctx context.Context) error {
 			return err
 		}
 	}
-	a.api, err = api.NewServer(a.backend())
-	if err != nil {
+	if a.api, err = api.NewServer(a.backend()); err != nil {
 		return err
 	}
+	a.closers = append(a.closers, func() error {
+		a.api.Close()
+		return nil
+	})
 	return nil
 }
 

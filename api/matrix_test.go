@@ -348,7 +348,9 @@ func TestRoutesFile(t *testing.T) {
 		}
 		slices.Sort(kind)
 		fmt.Fprintf(&b, "%-6s %-40s %-16s %-7s %s\n", r.Method, r.Path, r.Capability, r.Where, r.Doc)
-		fmt.Fprintf(&b, "       %s\n", strings.TrimSpace(strings.Join(append(kind, r.Query...), " ")))
+		if more := strings.Join(append(kind, r.Query...), " "); more != "" {
+			fmt.Fprintf(&b, "       %s\n", more)
+		}
 	}
 	const file = "testdata/routes.txt"
 	if *rewrite {

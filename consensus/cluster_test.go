@@ -214,21 +214,6 @@ func (cl *cluster) all() []*server {
 	return all
 }
 
-// leader waits for the one server that a majority follows.
-func (cl *cluster) leader() *server {
-	cl.t.Helper()
-	for range 6000 {
-		for _, s := range cl.all() {
-			if s.IsLeader() && s.VerifyLeader(cl.t.Context()) == nil {
-				return s
-			}
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	cl.t.Fatal("no leader after 5 min")
-	return nil
-}
-
 // follower returns a server that does not lead.
 func (cl *cluster) follower() *server {
 	cl.t.Helper()

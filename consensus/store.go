@@ -77,22 +77,27 @@ type watchedStore struct {
 
 // watch runs one write and barks when it takes longer than the limit.
 func (w *watchedStore) watch(what string, write func() error) error {
-	// The timer's own goroutine barks, because this one hangs; the mutex keeps it from re-arming after the write.
+	// The timer's own goroutine barks, because this one hangs.
 	var mu sync.Mutex
 	done, steps := false, 0
 	var timer *time.Timer
-	mu.Lock()
-	timer = time.AfterFunc(w.limit/stallSteps, func() {
+	hangs := func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if done {
-			return
+			return false
 		}
 		if steps++; steps < stallSteps {
 			timer.Reset(w.limit / stallSteps)
-			return
+			return false
 		}
-		w.stalled(fmt.Errorf("%s: %w: no answer from the disk after %s", what, ErrStalled, w.limit))
+		return true
+	}
+	mu.Lock()
+	timer = time.AfterFunc(w.limit/stallSteps, func() {
+		if hangs() {
+			w.stalled(fmt.Errorf("%s: %w: no answer from the disk after %s", what, ErrStalled, w.limit))
+		}
 	})
 	mu.Unlock()
 

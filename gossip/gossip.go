@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,12 +31,31 @@ type Gossip struct {
 	ctx    context.Context
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex // one update or leave at a time
-	joining sync.Mutex // one join at a time; it may dial for long
-	state   sync.Mutex // guards what follows
-	closed  bool
-	left    bool
+	// Turns, not mutexes: whoever has one may wait for the network, and in a synctest bubble waiting for a mutex stops time.
+	updating turn // one update or leave at a time
+	joining  turn // one join at a time
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	left   bool
 }
+
+// turn is held by one at a time.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take waits for the turn until ctx ends.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) give() { <-t }
 
 // Open starts gossiping, alone until Join. cfg.Transport, if any, is closed by Close.
 func Open(cfg Config) (*Gossip, error) {
@@ -43,7 +63,7 @@ func Open(cfg Config) (*Gossip, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	g := &Gossip{cfg: cfg, log: cfg.Logger.Named("gossip"), table: newTable(cfg)}
+	g := &Gossip{cfg: cfg, log: cfg.Logger.Named("gossip"), table: newTable(cfg), updating: newTurn(), joining: newTurn()}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	mc, err := g.memberlistConfig()
 	if err != nil {
@@ -84,13 +104,13 @@ func (g *Gossip) memberlistConfig() (*memberlist.Config, error) {
 
 // Close stops gossiping without a word: the others find this member dead. See Leave.
 func (g *Gossip) Close() error {
-	g.state.Lock()
+	g.mu.Lock()
 	if g.closed {
-		g.state.Unlock()
+		g.mu.Unlock()
 		return nil
 	}
 	g.closed = true
-	g.state.Unlock()
+	g.mu.Unlock()
 	g.cancel()
 	err := g.list.Shutdown()
 	g.wg.Wait()
@@ -122,12 +142,15 @@ func (g *Gossip) Join(ctx context.Context, addrs []string) (int, error) {
 }
 
 func (g *Gossip) join(ctx context.Context, addrs []string) (int, error) {
-	g.joining.Lock()
-	defer g.joining.Unlock()
+	if err := g.joining.take(ctx); err != nil {
+		return 0, fmt.Errorf("join: %w", err)
+	}
+	defer g.joining.give()
 	n := 0
 	var errs []error
 	for _, addr := range addrs {
 		if ctx.Err() != nil || g.ctx.Err() != nil {
+			errs = append(errs, fmt.Errorf("join %s: %w", addr, cmp.Or(context.Cause(ctx), ErrClosed)))
 			break
 		}
 		g.table.takeRefusal()
@@ -151,14 +174,16 @@ func (g *Gossip) join(ctx context.Context, addrs []string) (int, error) {
 
 // Leave tells the others that this member goes on purpose and waits until some have heard, at most timeout. Close follows.
 func (g *Gossip) Leave(timeout time.Duration) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	if err := g.updating.take(g.ctx); err != nil {
+		return fmt.Errorf("leave: %w", ErrClosed)
+	}
+	defer g.updating.give()
 	if err := g.open(); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
-	g.state.Lock()
+	g.mu.Lock()
 	g.left = true
-	g.state.Unlock()
+	g.mu.Unlock()
 	// memberlist's own farewell looks like a death to its callbacks, so the tags say it first.
 	g.table.setTags(func(t *Tags) { t.Left = true })
 	start := time.Now()
@@ -177,8 +202,10 @@ func (g *Gossip) UpdateTags(t Tags) error {
 	if _, err := t.encode(); err != nil {
 		return fmt.Errorf("update tags: %w", err)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	if err := g.updating.take(g.ctx); err != nil {
+		return fmt.Errorf("update tags: %w", ErrClosed)
+	}
+	defer g.updating.give()
 	if err := g.open(); err != nil {
 		return fmt.Errorf("update tags: %w", err)
 	}
@@ -226,8 +253,8 @@ func (g *Gossip) Changed() <-chan struct{} { return g.table.changed }
 
 // open says whether the member still takes part.
 func (g *Gossip) open() error {
-	g.state.Lock()
-	defer g.state.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	switch {
 	case g.closed:
 		return ErrClosed
@@ -239,8 +266,8 @@ func (g *Gossip) open() error {
 
 // spawn runs f, which Close waits for.
 func (g *Gossip) spawn(f func()) error {
-	g.state.Lock()
-	defer g.state.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.closed {
 		return ErrClosed
 	}

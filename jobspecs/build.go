@@ -28,6 +28,10 @@ func (c *collector) build(job *node) *state.Job {
 		return nil
 	}
 	text, err := json.Marshal(object)
+	if len(text) > MaxJob {
+		c.errorf(job.at, "the job has %d bytes once everything is filled in; it may have %d", len(text), MaxJob)
+		return nil
+	}
 	if err == nil {
 		dec := json.NewDecoder(bytes.NewReader(text))
 		dec.DisallowUnknownFields()

@@ -16,14 +16,15 @@ import (
 // evaluator evaluates the expressions of one file and everything it refers to.
 type evaluator struct {
 	*collector
-	meter    *meter
-	base     *hcl.EvalContext // functions, var and local
-	vars     map[string]cty.Value
-	locals   map[string]cty.Value
-	spentAt  bool                // exhaustion was reported
-	warnedOf map[string]bool     // unknown names that were warned of
-	known    map[string][]string // the names of var and local
-	bad      map[string]struct{} // "var.x", "local.x" whose value is in error
+	meter     *meter
+	base      *hcl.EvalContext // functions, var and local
+	vars      map[string]cty.Value
+	locals    map[string]cty.Value
+	spentAt   bool                // exhaustion was reported
+	warnedOf  map[string]bool     // unknown names that were warned of
+	known     map[string][]string // the names of var and local
+	bad       map[string]struct{} // "var.x", "local.x" whose value is in error
+	lostInput bool                // a variable file could not be read
 }
 
 // runtimeRoots are the names whose values only the node knows. NOMAD_… and DROVER_… are such names too.

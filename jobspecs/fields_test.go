@@ -149,6 +149,9 @@ takes any text as a name. ` + "`null`" + ` is the same as leaving a name out. ` 
 - **Constraints**: ` + "`distinct_hosts`, `distinct_property`, `regexp`, `version`, `semver`, `set_contains`, `set_contains_any`" + ` may be written as an
   attribute that holds the value, in place of operator and value.
 - **JSON**: a text that begins with ` + "`{`" + ` is read as the JSON of the API; its names are in the column JSON, durations are nanoseconds or text.
+- **Limits**: a file of 1 MiB, and a job of 1 MiB once everything is filled in; 64 levels of nesting; 256 operators in an expression; 100
+  groups, 20 tasks in a group, 10,000 copies of a group; 1,000 variables and 1,000 locals; 1,000 blocks made by a dynamic block. Work that
+  evaluation may do is bounded too, so that no short file takes all memory.
 
 `
 

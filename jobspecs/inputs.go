@@ -75,15 +75,19 @@ func (ev *evaluator) varFile(f Source, declared map[string]*declaration, strict 
 		}
 	}
 	if strings.HasPrefix(strings.TrimLeft(string(f.Data), " \t\r\n"), "{") {
-		if v := ev.parseJSONText(f.Name, f.Data); v != nil {
-			for _, m := range v.members {
-				take(m.name, m.nameAt, &given{at: m.value.at, json: m.value})
-			}
+		v := ev.parseJSONText(f.Name, f.Data)
+		if v == nil {
+			ev.lostInput = true
+			return
+		}
+		for _, m := range v.members {
+			take(m.name, m.nameAt, &given{at: m.value.at, json: m.value})
 		}
 		return
 	}
 	body := ev.syntax(f)
 	if body == nil {
+		ev.lostInput = true
 		return
 	}
 	ev.meter.watch(body)

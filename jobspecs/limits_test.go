@@ -97,6 +97,27 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestJobLimit finds out what a job has beside its text from the message, then tries the limit.
+func TestJobLimit(t *testing.T) {
+	try := func(n int) string { // n bytes of text, by way of locals, in two values
+		half := fmt.Sprintf("\"%s%s\"", strings.Repeat("${local.x}", n/2>>10), strings.Repeat("x", n/2&1023))
+		rest := fmt.Sprintf("\"%s%s\"", strings.Repeat("${local.x}", (n-n/2)>>10), strings.Repeat("x", (n-n/2)&1023))
+		_, ds := Parse(Source{Name: "j", Data: []byte("locals {\n  x = \"" + strings.Repeat("x", 1<<10) + "\"\n}\njob \"j\" {\n  task \"t\" {\n    driver = \"exec\"\n" +
+			"    config {\n      a = " + half + "\n      b = " + rest + "\n    }\n  }\n}\n")}, Inputs{})
+		return ds.Error()
+	}
+	var size int
+	if _, err := fmt.Sscanf(try(MaxJob), "j:4:1: the job has %d bytes", &size); err != nil {
+		t.Fatal(try(MaxJob), err)
+	}
+	limit := MaxJob - (size - MaxJob)
+	for n := limit - 1; n <= limit+1; n++ {
+		if got, want := try(n) != "", n > limit; got != want {
+			t.Errorf("%d of %d: refused is %v: %s", n, limit, got, try(n))
+		}
+	}
+}
+
 func TestJSONLimits(t *testing.T) {
 	deep := func(n int) []byte {
 		return []byte(`{"ID": "j", "TaskGroups": [{"Name": "g", "Tasks": [{"Name": "t", "Driver": "exec", "Config": {"a": ` +

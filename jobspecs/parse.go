@@ -103,7 +103,7 @@ func (c *collector) syntax(src Source) *hclsyntax.Body {
 	c.files[src.Name] = src.Data
 	top := hcl.Range{Filename: src.Name, Start: hcl.InitialPos, End: hcl.InitialPos}
 	if len(src.Data) > MaxSource {
-		c.errorf(top, "the file has %d bytes; it may have %d", len(src.Data), MaxSource)
+		c.errorf(top, "the file has more than %d bytes", MaxSource)
 		return nil
 	}
 	tokens, _ := hclsyntax.LexConfig(src.Data, src.Name, hcl.InitialPos)

@@ -198,12 +198,12 @@ func TestInputFiles(t *testing.T) {
 		`{"b": 1}`:                       `declares no variable "b"`,
 		"a = 1e999999999":                "takes too much",
 		"a = " + strings.Repeat("[", 65): "nested deeper",
-		strings.Repeat("#", MaxSource+1): "may have",
+		strings.Repeat("#", MaxSource+1): "more than 1048576 bytes",
 	} {
 		src := Source{Name: "j", Data: append([]byte("variable \"a\" {}\n"), jobWith("")...)}
 		_, ds := Parse(src, Inputs{Strict: true, VarFiles: []Source{{Name: "v", Data: []byte(text)}}})
-		if !strings.Contains(ds.Error(), want) {
-			t.Errorf("%.40q: got %q, want %q in it", text, ds.Error(), want)
+		if !strings.Contains(ds.Error(), want) || len(ds) > 1 && !strings.Contains(want, "declares") {
+			t.Errorf("%.40q: got %q, want %q in it and nothing else", text, ds.Error(), want)
 		}
 	}
 }

@@ -154,6 +154,9 @@ func (ev *evaluator) variable(d *declaration, g *given) (cty.Value, bool) {
 		}
 	}
 	if g == nil {
+		if d.fallback == nil && ev.lostInput {
+			return cty.NilVal, false // it may be in the file that could not be read
+		}
 		if d.fallback == nil {
 			ev.error(d.at, "Give it with -var "+d.name+"=…, in a -var-file, as the environment variable DROVER_VAR_"+d.name+
 				", or with a default.", "variable %q has no value", d.name)

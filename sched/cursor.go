@@ -29,9 +29,15 @@ type Cursor struct {
 
 // mark is why a job is looked at again.
 type mark struct {
-	pending  bool   // it was changed by the last plan, which may have been lost, or did not fit into it
-	due      int64  // a failed copy may be replaced then; 0 for never
-	unplaced []*ask // groups with copies that found no node
+	pending  bool      // it was changed by the last plan, which may have been lost, or did not fit into it
+	due      int64     // a failed copy may be replaced then; 0 for never
+	unplaced []waiting // groups with copies that found no node
+}
+
+// waiting is a group with copies that found no node.
+type waiting struct {
+	ask   *ask
+	homes []string // nodes on which a successor may fit in the place of its predecessor, though not beside it
 }
 
 // NewCursor returns a cursor for which everything is dirty, with settings of its own.
@@ -78,10 +84,13 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 }
 
 // anyFits reports whether a copy of one of the groups may have room on one of the nodes.
-func anyFits(asks []*ask, nodes []*fleetNode, now int64) bool {
-	for _, a := range asks {
+func anyFits(groups []waiting, nodes []*fleetNode, now int64) bool {
+	for _, w := range groups {
 		for _, n := range nodes {
-			if n.takesWork(now) && hasRoom(a, n.node, n.free, n.ports) && a.suits(n.node) && passAll(a.uniques, n.node) {
+			if !n.takesWork(now) || !w.ask.suits(n.node) || !passAll(w.ask.uniques, n.node) {
+				continue
+			}
+			if hasRoom(w.ask, n.node, n.free, n.ports) || slices.Contains(w.homes, n.node.ID) {
 				return true
 			}
 		}

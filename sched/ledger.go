@@ -12,6 +12,7 @@ type ledger struct {
 	fleet     *fleet
 	now       int64
 	algorithm Algorithm
+	works     []bool // takes new work at all
 	free      []state.AllocResources
 	ports     []*portSet
 	verdicts  map[*ask]map[*class]bool
@@ -20,22 +21,23 @@ type ledger struct {
 func newLedger(f *fleet, now int64, algorithm Algorithm) *ledger {
 	l := &ledger{
 		fleet: f, now: now, algorithm: algorithm,
+		works:    make([]bool, len(f.nodes)),
 		free:     make([]state.AllocResources, len(f.nodes)),
 		ports:    make([]*portSet, len(f.nodes)),
 		verdicts: map[*ask]map[*class]bool{},
 	}
 	for i, n := range f.nodes {
-		l.free[i], l.ports[i] = n.free, n.ports
+		l.works[i], l.free[i], l.ports[i] = n.takesWork(now), n.free, n.ports
 	}
 	return l
 }
 
 // open reports whether a node takes work and is of the kind that the group asks for.
 func (l *ledger) open(a *ask, pos int) bool {
-	n := l.fleet.nodes[pos]
-	if !n.takesWork(l.now) {
+	if !l.works[pos] {
 		return false
 	}
+	n := l.fleet.nodes[pos]
 	known := l.verdicts[a]
 	if known == nil {
 		known = map[*class]bool{}

@@ -204,7 +204,7 @@ func (p *placer) score(pos int) float64 {
 // published for its data centres (BestFit v3): 10 to the power of the free share, so that a node with one resource left over
 // scores worse than one on which both run out together.
 func fitness(free state.AllocResources, of state.NodeResources) float64 {
-	f := (20 - math.Pow(10, share(free.CPU, of.CPU)) - math.Pow(10, share(free.MemoryMB, of.MemoryMB))) / 18
+	f := (20 - math.Exp(math.Ln10*share(free.CPU, of.CPU)) - math.Exp(math.Ln10*share(free.MemoryMB, of.MemoryMB))) / 18
 	return min(1, max(0, f))
 }
 

@@ -7,13 +7,18 @@ import (
 )
 
 // planBytes bounds the encoded size of a plan: half of what one Raft entry may hold. Only an all_at_once group may be larger.
-const planBytes = 512 << 10
+const (
+	planBytes  = state.MaxCommandBytes / 2
+	wholeBytes = state.MaxCommandBytes * 9 / 10
+)
 
 // Upper bounds of what a copy costs in an encoded plan, names not counted.
 const (
 	placeBytes  = 24
 	portBytes   = 6
 	nodeBytes   = 64
+	nodeIDBytes = 36
+	emptyBytes  = 130 // of a copy that stops and follows nothing, in a record of others that do
 	stopBytes   = 120
 	eventBytes  = 180
 	recordBytes = 240
@@ -63,7 +68,7 @@ func (p *planner) admitStops(stops []stop) int {
 func (p *planner) admit(a *ask, reqs []request) int {
 	bytes := p.bytes + 3*recordBytes
 	for i := range reqs {
-		bytes += requestCost(a, &reqs[i])
+		bytes += requestCost(a, &reqs[i]) + nodeBytes + nodeIDBytes // each may be on a node of its own
 		if !p.holds(p.copies+i, bytes) {
 			return i
 		}
@@ -71,8 +76,21 @@ func (p *planner) admit(a *ask, reqs []request) int {
 	return len(reqs)
 }
 
+// holdsWhole reports whether all of some requests fit into one record. Columns that only some of them need are counted for all.
+func (p *planner) holdsWhole(f *fleet, a *ask, reqs []request) bool {
+	longest := 0
+	for _, n := range f.nodes {
+		longest = max(longest, len(n.node.ID))
+	}
+	bytes := p.bytes + recordBytes + 3*longest + min(len(reqs), len(f.nodes))*(nodeBytes+longest) + len(reqs)*emptyBytes
+	for i := range reqs {
+		bytes += requestCost(a, &reqs[i])
+	}
+	return p.unbounded || bytes <= wholeBytes
+}
+
 func requestCost(a *ask, r *request) int {
-	n := placeBytes + nodeBytes + 36 + portBytes*a.dynamic
+	n := placeBytes + portBytes*a.dynamic
 	if r.stop != nil {
 		n += stopCost(r.stop, r.description)
 	}

@@ -32,7 +32,7 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 		before := p.planner.size()
 		out := p.decide(job)
 		cut = !out.whole || (p.planner.full() && i < len(dirty)-1)
-		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.unplacedAsks()}
+		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
 		if m.pending || m.due != 0 || len(m.unplaced) > 0 {
 			next.marks[key] = m
 		} else {
@@ -148,8 +148,9 @@ func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
 	return true
 }
 
-// placeWhole places all of some requests or none. Such a group may be larger than a plan otherwise is, but then it has the plan
-// for itself. Copies that a user wants moved stop in any case.
+// placeWhole places all of some requests or none, and reports whether that is settled. Such a group may be larger than a plan
+// otherwise is, but then it has the plan for itself; one that is too large for a single entry goes in pieces, begun only when all
+// of it fits.
 func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
 	if p.planner.admit(g.ask, reqs) < len(reqs) && !p.planner.young() {
 		return false
@@ -162,11 +163,18 @@ func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
 		p.makeRoom(out, g, reqs)
 		return true
 	}
+	settled, atomic := true, p.planner.holdsWhole(p.ledger.fleet, g.ask, reqs)
+	if n := p.planner.admit(g.ask, reqs); !atomic && n < len(reqs) {
+		for _, r := range placed[n:] {
+			p.giveBack(out, g, r)
+		}
+		placed, settled = placed[:n], false
+	}
 	if len(placed) > 0 {
-		p.planner.place(p.ledger.fleet, g.ask, placed, true)
+		p.planner.place(p.ledger.fleet, g.ask, placed, atomic)
 		g.placed = append(g.placed, placed...)
 	}
-	return true
+	return settled
 }
 
 // giveBack undoes a placement.
@@ -214,13 +222,21 @@ func (p *pass) yields(out *outcome, g *groupOutcome, r request) bool {
 	return false
 }
 
-// unplacedAsks lists the groups that wait for room.
-func (o *outcome) unplacedAsks() []*ask {
-	var out []*ask
+// waiting lists the groups that wait for room.
+func (o *outcome) waiting() []waiting {
+	var out []waiting
 	for i := range o.groups {
-		if len(o.groups[i].unplaced) > 0 {
-			out = append(out, o.groups[i].ask)
+		g := &o.groups[i]
+		if len(g.unplaced) == 0 {
+			continue
 		}
+		w := waiting{ask: g.ask}
+		for _, r := range g.unplaced {
+			if r.kind != missing {
+				w.homes = append(w.homes, r.stop.NodeID)
+			}
+		}
+		out = append(out, w)
 	}
 	return out
 }

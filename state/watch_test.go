@@ -32,7 +32,8 @@ func TestOnlyChangedKeysWake(t *testing.T) {
 		"allocs": KeyAllocs(), "alloc": KeyAlloc(a.ID), "other alloc": KeyAlloc("x"), "n1's": KeyNodeAllocs("n1"),
 		"n2's": KeyNodeAllocs("n2"), "a's": KeyJobAllocs("default", "a"), "b's": KeyJobAllocs("default", "b"),
 	}
-	full := record(j, []int{9}, []int{0})
+	full, half := record(j, []int{9}, []int{0}), record(j, []int{2, 9}, []int{0, 0})
+	half.Atomic = true
 	for _, step := range []struct {
 		name  string
 		cmd   Command
@@ -48,6 +49,7 @@ func TestOnlyChangedKeysWake(t *testing.T) {
 		{"ignored report", reportOf(a, 1, 1, ClientFailed), nil},
 		{"placement", h.planCommand(record(j, []int{1}, []int{0}), "n1"), []string{"all", "allocs", "n1's", "a's"}},
 		{"dropped copy", h.planCommand(full, "n1"), []string{"all"}},
+		{"dropped record", h.planCommand(half, "n1"), []string{"all"}},
 		{"purge", StopJob{Namespace: "default", JobID: "b", Purge: true}, []string{"all", "jobs", "job b"}},
 	} {
 		watches := map[string]*Watch{}

@@ -22,5 +22,8 @@
 // Each takes protocols, so that gossip can be blocked while TCP works and the other way round. The code of a killed host still
 // runs in the test's process: the test closes it. Everything it tries on the network fails meanwhile.
 //
+// In a bubble, nobody may hold a mutex while waiting for the network: another who waits for that mutex stops virtual time for
+// all. Use a channel of capacity one where a turn must be held that long.
+//
 // Delays and losses come from a seeded generator. Two runs are alike as far as the scheduler allows, not bit for bit.
 package simnet

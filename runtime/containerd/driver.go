@@ -52,6 +52,7 @@ type Driver struct {
 var (
 	_ runtime.Driver      = (*Driver)(nil)
 	_ runtime.ImagePuller = (*Driver)(nil)
+	_ runtime.Confiner    = (*Driver)(nil)
 )
 
 // Open makes a driver. It does not connect: the daemon is looked for, or started, at the first use, and again whenever it is away.
@@ -80,6 +81,9 @@ func Open(cfg Config) (*Driver, error) {
 
 // Name is "containerd".
 func (d *Driver) Name() string { return "containerd" }
+
+// InContainer says that tasks see their directories at /alloc, /local and /secrets.
+func (d *Driver) InContainer() bool { return true }
 
 // Close ends running image pulls and the connection. Containers, and a daemon of our own, run on.
 func (d *Driver) Close() error {

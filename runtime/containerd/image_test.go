@@ -347,6 +347,19 @@ func testFloatingTags(t *testing.T, h *host) {
 	}
 }
 
+// times is for handlers that misbehave a given number of times.
+type times struct {
+	mu   sync.Mutex
+	left int
+}
+
+func (n *times) take() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.left--
+	return n.left >= 0
+}
+
 func isBlob(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/")
 }

@@ -47,6 +47,7 @@ func TestOtherRunc(t *testing.T) {
 			if exit, _ := run(t, d, spec); !exit.Success() {
 				t.Errorf("the next start after runc %s failed: %+v", step, exit)
 			}
+			h.remove(t, d, spec.ID)
 		}
 		spec := h.task(t, d, "self")
 		if _, out := run(t, d, spec); !strings.Contains(out, "Seccomp: 0") {
