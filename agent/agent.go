@@ -51,6 +51,7 @@ type Agent struct {
 	client  *client // nil without the client role
 	drivers map[string]runtime.Driver
 
+	reclaimed  bool      // the node ID was taken back from what runs on the machine
 	remembered time.Time // when the newest index was last written to the disk
 	closers    []func() error
 }
@@ -85,7 +86,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (*Agent, error) {
 
 func (a *Agent) open(ctx context.Context) error {
 	raiseFileLimit(a.log)
-	if err := a.openIdentity(); err != nil {
+	if err := a.openIdentity(ctx); err != nil {
 		return err
 	}
 	if err := a.listen(ctx); err != nil {
@@ -129,7 +130,7 @@ func (a *Agent) open(ctx context.Context) error {
 }
 
 // openIdentity opens the data directory and learns who this agent is.
-func (a *Agent) openIdentity() error {
+func (a *Agent) openIdentity(ctx context.Context) error {
 	dir, err := OpenDataDir(a.cfg.DataDir)
 	if err != nil {
 		return err
@@ -139,6 +140,12 @@ func (a *Agent) openIdentity() error {
 	a.id = dir.Identity()
 	if a.opts.BootID != "" {
 		a.id.BootID = a.opts.BootID
+	}
+	if a.id.RecoveredFrom != "" {
+		a.log.Warn("the node file was damaged; it was moved aside and made anew", "kept", a.id.RecoveredFrom)
+	}
+	if a.id.IDUnknown && a.cfg.Client.Enabled {
+		return a.reclaim(ctx)
 	}
 	return nil
 }
@@ -211,6 +218,25 @@ func (a *Agent) NodeID() string { return a.id.NodeID }
 // Addrs are the addresses that users, peers and gossip reach this agent at.
 func (a *Agent) Addrs() (http, peer, gossip string) {
 	return a.addrs.http, a.addrs.peer, a.addrs.gossip
+}
+
+// boot is the boot counter that this agent speaks under.
+func (a *Agent) boot() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.id.Boot
+}
+
+// adoptBoot takes the boot counter that the cluster wants this agent to speak under, when it is higher than its own: the machine's
+// earlier reports, of which this agent has lost the count, must not look newer than what it says now.
+func (a *Agent) adoptBoot(boot uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if boot <= a.id.Boot {
+		return nil
+	}
+	a.id.Boot = boot
+	return a.dir.Remember(func(i *Identity) { i.Boot = boot })
 }
 
 // clusterID is the cluster that this agent belongs to; "" before it joined one.

@@ -52,7 +52,7 @@ func parseJob(data []byte) (*state.Job, []string, error) {
 }
 
 func (a *Agent) ping() api.PingResponse {
-	return api.PingResponse{NodeID: a.id.NodeID, ClusterID: a.clusterID(), Boot: a.id.Boot, Server: a.server != nil}
+	return api.PingResponse{NodeID: a.id.NodeID, ClusterID: a.clusterID(), Boot: a.boot(), Server: a.server != nil}
 }
 
 // clusterNow is cluster time; off the leader it stands still at the newest stamp.
@@ -71,7 +71,7 @@ func (a *Agent) Self() api.AgentSelf {
 	self := api.AgentSelf{
 		NodeID: a.id.NodeID, Name: a.cfg.Name, Region: a.cfg.Region, Datacenter: a.cfg.Datacenter, NodePool: a.cfg.Client.NodePool,
 		ClusterID: a.clusterID(), Version: a.opts.Version, Server: a.server != nil, Client: a.client != nil, Leader: a.IsLeader(),
-		HTTPAddr: a.addrs.http, PeerAddr: a.addrs.peer, GossipAddr: a.addrs.gossip, DataDir: a.cfg.DataDir, Boot: a.id.Boot,
+		HTTPAddr: a.addrs.http, PeerAddr: a.addrs.peer, GossipAddr: a.addrs.gossip, DataDir: a.cfg.DataDir, Boot: a.boot(),
 		Stats: map[string]map[string]string{},
 	}
 	if a.server != nil {

@@ -128,7 +128,7 @@ func (c *client) register(ctx context.Context) error {
 	c.mu.Lock()
 	node := *c.node
 	c.mu.Unlock()
-	node.Boot, node.BootID = c.a.id.Boot, c.a.id.BootID
+	node.Boot, node.BootID = c.a.boot(), c.a.id.BootID
 	node.PeerAddr, node.HTTPAddr = c.a.addrs.peer, c.a.addrs.http
 	var resp *api.RegisterResponse
 	err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
@@ -139,7 +139,7 @@ func (c *client) register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register node: %w", err)
 	}
-	if err := c.a.joinCluster(resp.ClusterID); err != nil {
+	if err := errors.Join(c.a.joinCluster(resp.ClusterID), c.a.adoptBoot(resp.Boot)); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -172,7 +172,7 @@ func (c *client) question() (req *api.PollRequest, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	req = &api.PollRequest{
-		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.id.Boot, Generation: c.orders.generation,
+		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.boot(), Generation: c.orders.generation,
 		Index: c.orders.index, RestoreGeneration: c.orders.restore, Wait: c.orders.period,
 	}
 	if c.orders.first {
@@ -274,7 +274,7 @@ func (c *client) report(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req := &api.ReportRequest{ClusterID: c.a.clusterID(), Report: state.NodeReport{
-		NodeID: c.a.id.NodeID, Boot: c.a.id.Boot, Seq: seq, Allocs: allocs,
+		NodeID: c.a.id.NodeID, Boot: c.a.boot(), Seq: seq, Allocs: allocs,
 	}}
 	if err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
 		_, err := peer.NodeReport(ctx, req)

@@ -26,7 +26,7 @@ func openClient(ctx context.Context, a *Agent) (*client, error) {
 	node := a.fingerprint(ctx)
 	cfg := runtime.DefaultConfig()
 	cfg.NodeID, cfg.Dir, cfg.Drivers = a.id.NodeID, a.dir.Path("client"), a.drivers
-	cfg.ClusterID, cfg.Boot, cfg.BootID = a.clusterID, a.id.Boot, a.id.BootID
+	cfg.ClusterID, cfg.Boot, cfg.BootID = a.clusterID, a.boot(), a.id.BootID
 	cfg.Logger, cfg.MaxKillTimeout = a.log.Named("client"), a.cfg.Client.MaxKillTimeout
 	if os.Geteuid() == 0 {
 		cfg.Cgroup = "/drover/" + a.id.NodeID
@@ -52,9 +52,7 @@ func (a *Agent) openDrivers() error {
 		return fmt.Errorf("find own binary: %w", err)
 	}
 	a.drivers = map[string]runtime.Driver{}
-	plain, err := exec.Open(exec.Config{
-		Dir: a.dir.Path("exec"), DataDir: a.cfg.DataDir, Isolation: a.cfg.Drivers.ExecIsolation, Logger: a.log.Named("exec"),
-	})
+	plain, err := a.openExec()
 	if err != nil {
 		return err
 	}
@@ -74,6 +72,12 @@ func (a *Agent) openDrivers() error {
 	a.drivers[ctr.Name()] = ctr
 	a.closers = append(a.closers, ctr.Close)
 	return nil
+}
+
+func (a *Agent) openExec() (*exec.Driver, error) {
+	return exec.Open(exec.Config{
+		Dir: a.dir.Path("exec"), DataDir: a.cfg.DataDir, Isolation: a.cfg.Drivers.ExecIsolation, Logger: a.log.Named("exec"),
+	})
 }
 
 // wants reports whether the configuration lets a driver be used.
@@ -100,7 +104,7 @@ func (a *Agent) fingerprint(ctx context.Context) *state.Node {
 		ID: a.id.NodeID, Name: a.cfg.Name, Datacenter: a.cfg.Datacenter, Region: a.cfg.Region, NodePool: c.NodePool, NodeClass: c.NodeClass,
 		PeerAddr: a.addrs.peer, HTTPAddr: a.addrs.http, HostIP: a.addrs.hostIP,
 		Attributes: attrs, Meta: c.Meta, Drivers: map[string]state.DriverInfo{}, Resources: res, Level: state.MaxLevel,
-		Boot: a.id.Boot, BootID: a.id.BootID,
+		Boot: a.boot(), BootID: a.id.BootID,
 	}
 	for name, d := range a.drivers {
 		f := d.Fingerprint(ctx)

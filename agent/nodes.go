@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/consensus"
 	"github.com/drover-io/drover/state"
 )
 
@@ -56,7 +58,7 @@ func (s *server) Register(ctx context.Context, caller api.Caller, req *api.Regis
 	t.leases.Renew(req.Node.ID, req.Node.Boot, time.Now())
 	snap := s.store.Snapshot()
 	return &api.RegisterResponse{
-		ClusterID: snap.ClusterID(), Level: snap.Level(), Generation: result.Generation,
+		ClusterID: snap.ClusterID(), Level: snap.Level(), Generation: result.Generation, Boot: result.Boot,
 		RestoreGeneration: snap.Generation(), Index: index, LeasePeriod: leasePeriod(snap.NodeCount()),
 	}, nil
 }
@@ -181,6 +183,13 @@ func (s *server) Join(ctx context.Context, req *api.JoinRequest) (*api.JoinRespo
 			"server %s can apply level %d, the cluster is at level %d", req.Name, req.Level, snap.Level())
 	}
 	t.levels.note(req.NodeID, req.Level)
+	if req.Wiped {
+		// It may have voted, and acknowledged entries, that it no longer knows of: the member that it was must go first.
+		if err := s.raft.Remove(ctx, req.NodeID); err != nil && !errors.Is(err, consensus.ErrNoSuchServer) {
+			return nil, s.explain(err)
+		}
+		t.log.Warn("server lost its log and is taken in anew, without a vote until it is caught up", "server", req.Name, "id", req.NodeID)
+	}
 	if err := s.raft.AddNonvoter(ctx, req.NodeID, req.PeerAddr); err != nil {
 		return nil, s.explain(err)
 	}

@@ -166,13 +166,28 @@ func (l *subListener) Close() error {
 
 func (l *subListener) Addr() net.Addr { return l.p.listener.Addr() }
 
-// raftLayer is raft's stream layer over the peer port.
-type raftLayer struct{ *subListener }
+// raftLayer is raft's stream layer over the peer port. Until admitted is closed it accepts nobody.
+type raftLayer struct {
+	*subListener
+	admitted <-chan struct{}
+}
 
 var _ raft.StreamLayer = raftLayer{}
 
-func (p *peerPort) raftLayer() raft.StreamLayer {
-	return raftLayer{&subListener{p: p, ch: p.raft, done: make(chan struct{})}}
+func (p *peerPort) raftLayer(admitted <-chan struct{}) raft.StreamLayer {
+	return raftLayer{&subListener{p: p, ch: p.raft, done: make(chan struct{})}, admitted}
+}
+
+// Accept waits for another server that speaks raft.
+func (l raftLayer) Accept() (net.Conn, error) {
+	select {
+	case <-l.admitted:
+		return l.subListener.Accept()
+	case <-l.p.done:
+		return nil, net.ErrClosed
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
 }
 
 // Dial connects to another server's peer port and says that raft follows.

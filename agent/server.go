@@ -29,16 +29,18 @@ type server struct {
 	raft  *consensus.Consensus
 	relay *relay
 	term  atomic.Pointer[term] // nil while this server does not lead
+
+	admitted chan struct{} // closed once this server may take part in raft; see admit
 }
 
 func openServer(a *Agent) (*server, error) {
-	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay()}
+	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{})}
 	s.fsm = &fsm{store: s.store}
 	cfg := consensus.DefaultConfig()
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = a.cfg.Server.RaftTimeout, a.cfg.Server.RaftTimeout
 	cfg.LeaderLease = a.cfg.Server.RaftTimeout / 2
 	cfg.NodeID, cfg.Dir = a.id.NodeID, a.dir.Path("raft")
-	cfg.Transport, cfg.Address = a.peer.raftLayer(), a.addrs.peer
+	cfg.Transport, cfg.Address = a.peer.raftLayer(s.admitted), a.addrs.peer
 	cfg.FSM, cfg.Logger = s.fsm, s.log
 	cfg.AddressOf = a.members.addressOf
 	cfg.CheckSnapshot = state.NewStore().Restore
@@ -51,6 +53,13 @@ func openServer(a *Agent) (*server, error) {
 		return nil, fmt.Errorf("open server: %w", err)
 	}
 	s.raft = raft
+	wiped, err := s.wiped()
+	if err != nil {
+		return nil, errors.Join(err, raft.Close())
+	}
+	if !wiped || !a.reclaimed {
+		close(s.admitted)
+	}
 	return s, nil
 }
 
@@ -58,7 +67,12 @@ func openServer(a *Agent) (*server, error) {
 func (s *server) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.raft.WhileLeader(ctx, s.leadTerm) })
-	g.Go(func() error { return s.bootstrap(ctx) })
+	g.Go(func() error {
+		if err := s.admit(ctx); err != nil {
+			return err
+		}
+		return s.bootstrap(ctx)
+	})
 	g.Go(func() error { return s.adoptCluster(ctx) })
 	g.Go(func() error { return s.audit(ctx) })
 	g.Go(func() error {

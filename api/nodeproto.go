@@ -17,6 +17,7 @@ type RegisterResponse struct {
 	ClusterID         string
 	Level             int           // the cluster's level; an agent whose maximum is below must not go on
 	Generation        uint64        // the node's, raised when it came back
+	Boot              uint64        // the boot counter to report under: the agent's own, or a higher one when it lost its own
 	RestoreGeneration uint64        // the state's, raised when a backup was restored
 	Index             uint64        // Raft index at which the node is stored
 	LeasePeriod       time.Duration // how often to poll at least
@@ -165,6 +166,7 @@ type JoinRequest struct {
 	ClusterID string // "" for a server that never belonged to one
 	Level     int    // the highest level it can apply
 	Version   string
+	Wiped     bool // it has this ID from before and lost its log: its old vote must go before it may vote again
 }
 
 // JoinResponse says how the server stands in the Raft configuration.

@@ -194,10 +194,14 @@ func TestBlockingReadFollowsTheLeader(t *testing.T) {
 					t.Fatal(err)
 				}
 				var wg sync.WaitGroup
+				start := time.Now()
 				wg.Go(func() {
 					j, meta, err := c.Job(t.Context(), "web", QueryOptions{Index: meta.Index, Wait: time.Minute})
 					if err != nil || j.Version != 1 || meta.Agent != "s2" {
 						t.Errorf("after the leader moved: %+v by %s, %v", j, meta.Agent, err)
+					}
+					if took := time.Since(start); took > 3*time.Second {
+						t.Errorf("answered after %s, want as soon as it changed, 2s", took)
 					}
 				})
 				h.pass(time.Second)
@@ -209,6 +213,23 @@ func TestBlockingReadFollowsTheLeader(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestBlockingReadOfALeaderThatLostItsMajority(t *testing.T) {
+	runHerd(t, func(t *testing.T, h *herd) {
+		_, meta, err := h.client("s1").Jobs(t.Context(), QueryOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _, err := h.client("s1").Jobs(t.Context(), QueryOptions{Index: meta.Index, Wait: 10 * time.Second})
+			wantCode(t, err, CodeNoLeader)
+		})
+		h.pass(time.Second)
+		h.lead("")
+		wg.Wait()
+	})
 }
 
 func TestPages(t *testing.T) {

@@ -18,6 +18,8 @@ const (
 	logCacheEntries = 512
 	// closeTimeout bounds Close when the disk hangs and raft cannot end.
 	closeTimeout = 10 * time.Second
+	// answerGrace is how long Close lets raft answer what it was asked.
+	answerGrace = time.Second
 )
 
 // Consensus is one server's part in the replicated log.
@@ -39,6 +41,7 @@ type Consensus struct {
 	mu     sync.Mutex
 	closed bool
 	ops    sync.WaitGroup // calls into raft that wait for its answer
+	leads  sync.WaitGroup // running WhileLeader
 	subs   map[chan struct{}]struct{}
 
 	stallOnce sync.Once
@@ -114,14 +117,7 @@ func (c *Consensus) Close() error {
 
 	done := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		// Raft answers what it was asked as long as it runs, and forgets to after: let it answer first.
-		c.ops.Wait()
-		c.wg.Wait()
-		ended := c.raft.Shutdown()
-		err := c.trans.streams.closeAll() // exchanges with servers that do not answer would hold it up
-		done <- errors.Join(err, ended.Error(), c.trans.abandon())
-	})
+	wg.Go(func() { done <- c.end() })
 	select {
 	case err := <-done:
 		wg.Wait()
@@ -129,6 +125,29 @@ func (c *Consensus) Close() error {
 	case <-time.After(closeTimeout):
 		return fmt.Errorf("close consensus: not ended after %s; the log in %s stays open: %w", closeTimeout, c.cfg.Dir, ErrStalled)
 	}
+}
+
+// end stops everything but the store, in order.
+func (c *Consensus) end() error {
+	c.leads.Wait()
+	c.wg.Wait()
+	// A proposal that raft has not looked at when it shuts down is never answered, so it gets a moment to look. It answers the
+	// others itself.
+	answered := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		c.ops.Wait()
+		close(answered)
+	})
+	select {
+	case <-answered:
+	case <-time.After(answerGrace):
+	}
+	ended := c.raft.Shutdown()
+	err := c.trans.streams.closeAll() // exchanges with servers that do not answer would hold it up
+	err = errors.Join(err, ended.Error(), c.trans.abandon())
+	wg.Wait()
+	return err
 }
 
 // stalled is the watchdog's bark: this server must stop taking part at once.
@@ -144,14 +163,14 @@ func (c *Consensus) stalled(err error) {
 	})
 }
 
-// spawn runs f, which waits for raft, and counts it, so that Close can wait for it.
-func (c *Consensus) spawn(f func()) error {
+// spawn runs f, which Close waits for with the rest of its group.
+func (c *Consensus) spawn(group *sync.WaitGroup, f func()) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return ErrClosed
 	}
-	c.ops.Go(f)
+	group.Go(f)
 	return nil
 }
 
@@ -161,7 +180,7 @@ func (c *Consensus) ask(ctx context.Context, f func() error) error {
 		return context.Cause(ctx)
 	}
 	answer := make(chan error, 1)
-	if err := c.spawn(func() { answer <- f() }); err != nil {
+	if err := c.spawn(&c.ops, func() { answer <- f() }); err != nil {
 		return err
 	}
 	select {

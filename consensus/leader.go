@@ -107,7 +107,7 @@ func (c *Consensus) WhileLeader(ctx context.Context, fn func(ctx context.Context
 	t := terms{leading: c.leading, wake: wake, log: c.log}
 	over := make(chan error, 1)
 	// Raft stays up until fn has returned: Close waits for what was spawned.
-	if err := c.spawn(func() { over <- t.serve(ctx, fn) }); err != nil {
+	if err := c.spawn(&c.leads, func() { over <- t.serve(ctx, fn) }); err != nil {
 		return fmt.Errorf("serve as leader: %w", err)
 	}
 	return <-over

@@ -117,7 +117,7 @@ func (c *Consensus) restoreFrom(ctx context.Context, file *os.File, r io.Reader,
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: n}
 	finished := make(chan error, 1)
 	// Not to be interrupted: raft reads the file, and half a restore is none.
-	if err := c.spawn(func() { finished <- c.raft.Restore(meta, file, c.restoreLimit(n)) }); err != nil {
+	if err := c.spawn(&c.ops, func() { finished <- c.raft.Restore(meta, file, c.restoreLimit(n)) }); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	if err := outcome(ctx, <-finished); err != nil {

@@ -451,7 +451,7 @@ func TestJoinNobody(t *testing.T) {
 		if n, err := g.Join(ctx, []string{"10.0.0.9:7946"}); n != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > time.Second {
 			t.Errorf("%d, %v after %s", n, err, time.Since(start))
 		}
-		if err := h.join(g, "10.0.0.9:gossip") ; err == nil || strings.Contains(err.Error(), "\n") {
+		if err := h.join(g, "10.0.0.9:gossip"); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("join nonsense: %q", err)
 		}
 		if _, err := Open(Config{}); err == nil {

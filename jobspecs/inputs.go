@@ -92,6 +92,7 @@ func (ev *evaluator) varFile(f Source, declared map[string]*declaration, strict 
 	}
 	ev.meter.watch(body)
 	for _, b := range body.Blocks {
+		ev.lostInput = true
 		ev.errorf(b.TypeRange, "a variable file holds names and values only, not blocks; write %s = …", b.Type)
 	}
 	for _, a := range sortedAttributes(body) {

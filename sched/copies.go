@@ -19,6 +19,7 @@ type jobDiff struct {
 	due     int64          // when a failed copy may be replaced; 0 for never
 	version func(uint64) *state.Job
 	same    map[workKey]bool // which versions ask their nodes for the same as the current one
+	shed    map[string]bool  // copies that their nodes must lose
 }
 
 // workKey names what a version of the job asks of a node.
@@ -53,8 +54,8 @@ type slot struct {
 }
 
 // diffJob compares a job with its allocations. A job whose row is gone (purged, or collected) wants nothing.
-func diffJob(snap *state.Snapshot, job *state.Job, now int64) *jobDiff {
-	d := &jobDiff{job: job, same: map[workKey]bool{}, version: func(v uint64) *state.Job {
+func diffJob(snap *state.Snapshot, job *state.Job, shed map[string]bool, now int64) *jobDiff {
+	d := &jobDiff{job: job, same: map[workKey]bool{}, shed: shed, version: func(v uint64) *state.Job {
 		if v == job.Version {
 			return job
 		}
@@ -195,7 +196,7 @@ func rank(snap *state.Snapshot, job *state.Job, a *state.Alloc) int {
 	return r
 }
 
-// decideLive keeps a copy, moves it, or returns the request that would replace it because it is outdated.
+// decideLive keeps a copy, moves it, or returns the request that would replace it because it is outdated or its node shrank.
 func (gd *groupDiff) decideLive(snap *state.Snapshot, d *jobDiff, index int, a *state.Alloc) *request {
 	status := snap.ClientStatus(a)
 	old := d.isOutdated(snap, gd.ask, a)
@@ -210,6 +211,8 @@ func (gd *groupDiff) decideLive(snap *state.Snapshot, d *jobDiff, index int, a *
 		gd.requests = append(gd.requests, request{index: index, kind: migrated, stop: a, description: "a user asked for it to be moved"})
 	case old:
 		return &request{index: index, kind: outdated, stop: a, description: fmt.Sprintf("replaced by version %d of the job", d.job.Version)}
+	case d.shed[a.ID]:
+		return &request{index: index, kind: outdated, stop: a, description: "its node has less room than it holds"}
 	default:
 		gd.keep++
 		if status != state.ClientRunning {

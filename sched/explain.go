@@ -118,7 +118,8 @@ func alone(snap *state.Snapshot, now int64, algorithm Algorithm) *pass {
 	seed := Cursor{cluster: snap.ClusterID(), index: snap.Index(), now: now}.seed()
 	planner := newPlanner(0)
 	planner.unbounded = true
-	return &pass{snap: snap, now: now, salt: salt(seed), ledger: newLedger(newFleet(snap), now, algorithm), planner: planner}
+	f := newFleet(snap)
+	return &pass{snap: snap, now: now, salt: salt(seed), shed: f.overfull(), ledger: newLedger(f, now, algorithm), planner: planner}
 }
 
 // explanation describes an outcome. Copies that found a node have taken its room: what is counted is what the first copy that

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -37,6 +38,7 @@ type fleetNode struct {
 	free      state.AllocResources // may be negative on a node that shrank
 	ports     *portSet             // taken by allocations, or reserved
 	heldUntil int64                // no new work before this time: the node flaps
+	shed      []string             // copies that do not fit any more since the node shrank
 }
 
 // newFleet builds the fleet of a snapshot.
@@ -107,6 +109,7 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 		free:      state.AllocResources{CPU: n.Resources.CPU, MemoryMB: n.Resources.MemoryMB, DiskMB: n.Resources.DiskMB},
 		heldUntil: flapsUntil(n),
 	}
+	var live []*state.Alloc
 	ports := &portSet{}
 	taken := len(n.Resources.ReservedPorts)
 	for _, p := range n.Resources.ReservedPorts {
@@ -117,6 +120,9 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 			continue
 		}
 		fn.free = minus(fn.free, a.Resources)
+		if !a.TerminalDesired() {
+			live = append(live, a)
+		}
 		for _, p := range a.Ports {
 			ports.add(p.HostPort)
 			taken++
@@ -125,12 +131,47 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 	if taken > 0 {
 		fn.ports = ports
 	}
+	if n.Status == state.NodeStatusReady && !within(state.AllocResources{}, fn.free) {
+		fn.shed = excess(n, live)
+	}
 	if old != nil && old.node == n {
 		fn.class = old.class
 	} else {
 		fn.class = f.classOf(n)
 	}
 	return fn
+}
+
+// excess chooses which live copies a node that shrank must lose: the least important first, of equal ones the youngest. Copies
+// that are to stop anyway are on their way already.
+func excess(n *state.Node, live []*state.Alloc) []string {
+	free := state.AllocResources{CPU: n.Resources.CPU, MemoryMB: n.Resources.MemoryMB, DiskMB: n.Resources.DiskMB}
+	for _, a := range live {
+		free = minus(free, a.Resources)
+	}
+	slices.SortFunc(live, func(a, b *state.Alloc) int {
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), sign(newer(a, b), newer(b, a)))
+	})
+	var out []string
+	for _, a := range live {
+		helps := free.CPU < 0 && a.Resources.CPU > 0 || free.MemoryMB < 0 && a.Resources.MemoryMB > 0 || free.DiskMB < 0 && a.Resources.DiskMB > 0
+		if helps {
+			out = append(out, a.ID)
+			free = plus(free, a.Resources)
+		}
+	}
+	return out
+}
+
+// overfull is every copy that its node must lose.
+func (f *fleet) overfull() map[string]bool {
+	out := map[string]bool{}
+	for _, n := range f.nodes {
+		for _, id := range n.shed {
+			out[id] = true
+		}
+	}
+	return out
 }
 
 // classOf interns the class of a node.

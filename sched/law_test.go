@@ -146,6 +146,8 @@ func (h *history) changeNode(name string) {
 		m := *n
 		m.Boot++
 		m.Resources.ReservedPorts = []int{8080}
+		m.Resources.CPU = max(100, m.Resources.CPU/2)
+		h.w.shrunk[name] = true
 		h.w.must(state.RegisterNode{Node: &m, Time: h.w.now})
 	default:
 		h.w.status(name, to)
@@ -305,7 +307,7 @@ func (h *history) checkFleet() {
 	}
 	for i, a := range got.nodes {
 		b := want.nodes[i]
-		if a.node != b.node || a.free != b.free || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
+		if a.node != b.node || a.free != b.free || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
 			h.t.Fatalf("node %s: the fleet says %+v, from scratch %+v", a.node.ID, a, b)
 		}
 	}
@@ -334,7 +336,7 @@ func (h *history) checkExplanations() {
 // checkFilters fails when explanations and placement judge one node differently.
 func (h *history) checkFilters(j *state.Job) {
 	p := alone(h.w.snap(), h.w.now, BinPack)
-	out := p.prepare(diffJob(h.w.snap(), j, h.w.now))
+	out := p.prepare(diffJob(h.w.snap(), j, p.shed, h.w.now))
 	for _, g := range out.groups {
 		q := &placer{ledger: p.ledger, usage: out.usage, ask: g.ask}
 		for pos := range p.ledger.fleet.nodes {

@@ -18,27 +18,11 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 	opts := next.opts.orDefault()
 	seed := next.seed()
 	p := &pass{
-		snap: snap, now: now, salt: salt(seed),
+		snap: snap, now: now, salt: salt(seed), shed: next.fleet.overfull(),
 		ledger:  newLedger(next.fleet, now, opts.Algorithm),
 		planner: newPlanner(opts.PlanCopies),
 	}
-	cut := false
-	for i, job := range dirty {
-		key := state.JobKey{Namespace: job.Namespace, ID: job.ID}
-		if cut {
-			next.marks[key] = mark{pending: true, due: next.marks[key].due, unplaced: next.marks[key].unplaced}
-			continue
-		}
-		before := p.planner.size()
-		out := p.decide(job)
-		cut = !out.whole || (p.planner.full() && i < len(dirty)-1)
-		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
-		if m.pending || m.due != 0 || len(m.unplaced) > 0 {
-			next.marks[key] = m
-		} else {
-			delete(next.marks, key)
-		}
-	}
+	cut := p.run(dirty, next.marks)
 	for _, m := range next.marks {
 		wake = earlier(wake, m.due)
 		if len(m.unplaced) > 0 {
@@ -61,8 +45,44 @@ type pass struct {
 	snap    *state.Snapshot
 	now     int64
 	salt    uint64
+	shed    map[string]bool // copies that their nodes must lose
 	ledger  *ledger
 	planner *planner
+}
+
+// run decides the jobs in order until the plan is full, notes in marks which of them to look at again, and reports whether some
+// were left out.
+func (p *pass) run(jobs []*state.Job, marks map[state.JobKey]mark) (cut bool) {
+	var unplaced []state.JobKey
+	for i, job := range jobs {
+		key := state.JobKey{Namespace: job.Namespace, ID: job.ID}
+		if cut {
+			m := marks[key]
+			m.pending = true
+			marks[key] = m
+			continue
+		}
+		before := p.planner.size()
+		out := p.decide(job)
+		cut = !out.whole || (p.planner.full() && i < len(jobs)-1)
+		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
+		if len(m.unplaced) > 0 {
+			unplaced = append(unplaced, key)
+		}
+		if m.pending || m.due != 0 || len(m.unplaced) > 0 {
+			marks[key] = m
+		} else {
+			delete(marks, key)
+		}
+	}
+	if !p.planner.empty() {
+		for _, key := range unplaced { // they saw a fleet from which this plan had taken its part, and it may be dropped
+			m := marks[key]
+			m.pending = true
+			marks[key] = m
+		}
+	}
+	return cut
 }
 
 // outcome is what a pass did for one job.
@@ -84,7 +104,7 @@ type groupOutcome struct {
 
 // decide plans one job.
 func (p *pass) decide(job *state.Job) outcome {
-	out := p.prepare(diffJob(p.snap, job, p.now))
+	out := p.prepare(diffJob(p.snap, job, p.shed, p.now))
 	d := out.diff
 	if n := p.planner.admitStops(d.stops); n < len(d.stops) {
 		d.stops, out.whole = d.stops[:n], false

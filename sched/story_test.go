@@ -97,6 +97,12 @@ func (s *story) do(verb string, args []string, groups [][]string) []string {
 	switch verb {
 	case "node":
 		w.node(args[0], func(n *state.Node) { s.describeNode(n, pairs(args[1:])) })
+	case "shrinks":
+		n := *w.snap().Node(args[0])
+		n.Boot++
+		s.describeNode(&n, pairs(args[1:]))
+		w.must(state.RegisterNode{Node: &n, Time: w.now})
+		w.shrunk[args[0]] = true
 	case "job":
 		w.register(s.job(args, groups))
 	case "plan":
