@@ -105,7 +105,7 @@ func heeds(snap *state.Snapshot, a *state.Alloc) bool {
 
 // surplus stops what no slot wants. Copies that have ended are marked too: when the job is run again they must not count.
 func (d *jobDiff) surplus(a *state.Alloc) {
-	if a.TerminalDesired() {
+	if a.TerminalDesired() || (d.job.CreateIndex == 0 && a.TerminalClient()) { // ended, and the job is gone
 		return
 	}
 	why := fmt.Sprintf("count of group %s was lowered", a.TaskGroup)

@@ -72,7 +72,9 @@ func TestACursorMayBeUsedTwice(t *testing.T) {
 
 func TestGarbageIsCollectedInBoundedSteps(t *testing.T) {
 	w := newWorld(t, Options{})
-	w.node("a", func(n *state.Node) { n.Resources = state.NodeResources{CPU: 1 << 20, MemoryMB: 1 << 20, DiskMB: 1 << 22} })
+	w.node("a", func(n *state.Node) {
+		n.Resources = state.NodeResources{CPU: 1 << 20, MemoryMB: 1 << 20, DiskMB: 1 << 22}
+	})
 	w.register(job("once", func(j *state.Job) {
 		j.Type = state.JobTypeBatch
 		j.TaskGroups[0].Count = 2500

@@ -149,3 +149,27 @@ func TestNothingIsKnownOfANodeWithoutEvidence(t *testing.T) {
 		t.Errorf("got %v, %+v, wake %d", cmds, next.View(), wake)
 	}
 }
+
+// TestALostNetworkFitsIntoTheLog: the judgement of thousands of nodes at once goes in commands that one entry can hold.
+func TestALostNetworkFitsIntoTheLog(t *testing.T) {
+	w := fleetWorld(t, 2500)
+	var obs []Observation
+	for n := range w.snap().Nodes() {
+		obs = append(obs, Observation{NodeID: n.ID, Evidence: EvidenceSilent})
+	}
+	cmds, next, _ := NodeLoss(w.snap(), obs, Guard{}, w.now, Options{})
+	if len(cmds) != 3 {
+		t.Fatalf("%d commands", len(cmds))
+	}
+	for _, cmd := range cmds {
+		w.must(cmd)
+	}
+	for n := range w.snap().Nodes() {
+		if n.Status != state.NodeStatusDisconnected {
+			t.Fatalf("%s is %s", n.ID, n.Status)
+		}
+	}
+	if p := next.View().Pools; len(p) != 1 || p[0].State != GuardHolding || p[0].Waiting != 2500 {
+		t.Fatalf("the guard says %+v", p)
+	}
+}

@@ -30,7 +30,10 @@ type Observation struct {
 	Boot     uint64 // the agent's boot counter that it is about; 0 when not known
 }
 
-// NodeLoss judges nodes from what was observed of them: at most one SetNodeStatus. What would declare a node down passes the
+// changesPerCommand bounds one SetNodeStatus: a change costs up to 300 bytes.
+const changesPerCommand = 1000
+
+// NodeLoss judges nodes from what was observed of them. What would declare a node down passes the
 // eviction guard, whose memory comes back as next; an operator's word (state.DeclareNodeLost) does not come through here. A node
 // that is down comes back by registering. wake is the cluster time at which to look again, 0 for "when an observation changes".
 func NodeLoss(snap *state.Snapshot, obs []Observation, g Guard, now int64, opts Options) (cmds []state.Command, next Guard, wake int64) {
@@ -51,11 +54,11 @@ func NodeLoss(snap *state.Snapshot, obs []Observation, g Guard, now int64, opts 
 	for _, p := range next.pools {
 		j.wake = earlier(j.wake, p.nextAt)
 	}
-	if len(j.changes) == 0 {
-		return nil, next, j.wake
-	}
 	slices.SortFunc(j.changes, func(a, b state.NodeStatusChange) int { return cmp.Compare(a.NodeID, b.NodeID) })
-	return []state.Command{state.SetNodeStatus{Term: snap.LeadTerm(), Changes: j.changes, Time: now}}, next, j.wake
+	for part := range slices.Chunk(j.changes, changesPerCommand) {
+		cmds = append(cmds, state.SetNodeStatus{Term: snap.LeadTerm(), Changes: part, Time: now})
+	}
+	return cmds, next, j.wake
 }
 
 // judgement is one look at all nodes.
@@ -138,6 +141,9 @@ func (j *judgement) grace(p *poolView, n *state.Node, o Observation, why string)
 		return
 	}
 	due := n.StatusUpdatedAt + int64(j.opts.LostAfter)
+	if o.Since > n.StatusUpdatedAt { // it was silent before: one that begins to answer has a moment to renew its lease
+		due = max(due, o.Since+int64(j.opts.LostAfter)/10)
+	}
 	if due > j.now {
 		j.wake = earlier(j.wake, due)
 		return

@@ -100,7 +100,9 @@ func TestAWholeGroupIsOneRecord(t *testing.T) {
 	if got := w.latest("whole40.whole40[4999]"); got.DesiredStatus != state.DesiredRun {
 		t.Fatalf("the last copy is %+v", got)
 	}
-	w.register(big(41, 10000)) // there are not as many ports
+	huge := big(41, 2000)
+	huge.TaskGroups[0].Tasks[0].Resources.MemoryMB = 40000 // one to a node
+	w.register(huge)
 	if plan, result, _ := w.pass(); plan == nil || result.Placed != 0 || len(plan.Blocked) != 1 {
 		t.Fatalf("placed %d of what does not fit as a whole", result.Placed)
 	}

@@ -59,6 +59,15 @@ func TestNodeComesBack(t *testing.T) {
 	if diff := cmp.Diff([]int64{102, 103, 104, 105}, h.snap().Node("n1").Returns); diff != "" {
 		t.Errorf("returns (-want +got):\n%s", diff)
 	}
+	h.down("n1")
+	back := SetNodeStatus{Term: testTerm, Time: 200, Changes: []NodeStatusChange{{NodeID: "n1", Boot: 1, Status: NodeStatusReady}}}
+	one, _ := h.snap().With(h.index+1, testTerm, back)
+	back.Time = 300
+	h.must(back)
+	if got := one.Node("n1").Returns; got[3] != 200 {
+		t.Errorf("a snapshot looked ahead to has changed with the store: %v", got)
+	}
+	generation = h.snap().Node("n1").Generation
 	h.must(SetNodeStatus{Term: testTerm, Changes: []NodeStatusChange{{NodeID: "n1", Boot: 1, Status: NodeStatusDisconnected}}})
 	h.must(RegisterNode{Node: testNode("n1")})
 	if n := h.snap().Node("n1"); n.Status != NodeStatusReady || n.Generation != generation || len(n.Returns) != 4 {

@@ -106,6 +106,22 @@ func TestAlteredSnapshotIsRefused(t *testing.T) {
 		twice := bytes.Join(append(append([][]byte{}, lines[:i+1]...), lines[i:]...), nil)
 		refuse(fmt.Sprintf("line %d doubled", i), twice)
 	}
+	last := len(data) - len(lines[len(lines)-2])
+	for at := last; at < len(data); at++ {
+		altered := bytes.Clone(data)
+		altered[at] ^= 1
+		refuse(fmt.Sprintf("byte %d of the trailer changed", at-last), altered)
+	}
+	refuse("length of the trailer with a zero before it", append(append(bytes.Clone(data[:last+9]), '0'), data[last+9:]...))
+	for i := range len(lines) - 2 {
+		_, row, _ := bytes.Cut(bytes.TrimSpace(lines[i]), []byte("{"))
+		row = bytes.Replace(append([]byte("{"), row...), []byte("n1"), []byte("n9"), 1)
+		line := fmt.Appendf(nil, "%08x %d %s\n", crc32.Checksum(row, castagnoli()), len(row), row)
+		if !bytes.Equal(line, lines[i]) {
+			swapped := bytes.Join(append(append(append([][]byte{}, lines[:i]...), line), lines[i+1:]...), nil)
+			refuse(fmt.Sprintf("line %d replaced by a well-formed one", i), swapped)
+		}
+	}
 	refuse("something appended", append(bytes.Clone(data), 'x'))
 	refuse("two files in one", append(bytes.Clone(data), data...))
 	if got := store.Snapshot(); got.ClusterID() != "kept" || got.Index() != 1 {

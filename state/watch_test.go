@@ -116,7 +116,7 @@ func TestWait(t *testing.T) {
 		}
 		synctest.Wait()
 		for range 18 {
-			h.try(AllowEvictions{})
+			h.refuse(StopJob{Namespace: "default", JobID: "none"}, ErrNotFound)
 		}
 		wg.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
