@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/drover-io/drover/consensus"
 )
 
 const (
@@ -172,7 +174,10 @@ type raftLayer struct {
 	admitted <-chan struct{}
 }
 
-var _ raft.StreamLayer = raftLayer{}
+var (
+	_ raft.StreamLayer        = raftLayer{}
+	_ consensus.ContextDialer = raftLayer{}
+)
 
 func (p *peerPort) raftLayer(admitted <-chan struct{}) raft.StreamLayer {
 	return raftLayer{&subListener{p: p, ch: p.raft, done: make(chan struct{})}, admitted}
@@ -194,11 +199,20 @@ func (l raftLayer) Accept() (net.Conn, error) {
 func (l raftLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	return l.DialContext(ctx, addr)
+}
+
+// DialContext is Dial that ends with ctx, so that a server that is closing does not wait for a dead machine.
+func (l raftLayer) DialContext(ctx context.Context, addr raft.ServerAddress) (net.Conn, error) {
 	c, err := l.p.network.Dial(ctx, string(addr))
 	if err != nil {
 		return nil, err
 	}
-	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(firstByteTimeout)
+	}
+	if err := c.SetWriteDeadline(deadline); err != nil {
 		closeQuietly(c)
 		return nil, err
 	}

@@ -17,16 +17,16 @@ import (
 // no State, Writer, Operator and Servers, and its Decider is empty; an agent without the client role has no Owner. What a part
 // would have answered is then forwarded to an agent that has it.
 type Backend struct {
-	State    State        // servers only
-	Writer   Writer       // servers only
-	Cluster  Cluster      // every agent
-	Operator Operator     // servers only
-	Nodes    NodeProtocol // servers only: what nodes ask of the cluster
-	Servers  ServerProtocol
-	Owner    Owner    // agents that run work
-	Jobs     Jobs     // every agent
-	Decider  Decider  // servers only
-	Ping     PingFunc // every agent; must not block
+	State    State          // servers only
+	Writer   Writer         // servers only
+	Cluster  Cluster        // every agent
+	Operator Operator       // servers only
+	Nodes    NodeProtocol   // servers only: what nodes ask of the cluster
+	Servers  ServerProtocol // servers only: what servers ask of each other
+	Owner    Owner          // agents that run work
+	Jobs     Jobs           // every agent
+	Decider  Decider        // servers only
+	Ping     PingFunc       // every agent; must not block
 
 	Dial    func(ctx context.Context, addr string) (net.Conn, error) // the one dialer to peer listeners
 	Now     func() int64                                             // cluster time, nanoseconds since the Unix epoch; asked on the leader

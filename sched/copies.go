@@ -42,15 +42,15 @@ type groupDiff struct {
 	later    int       // outdated copies that wait for the roll-out to reach them
 	waiting  int       // failed copies that wait for their delay
 	ended    int       // copies that failed or completed for good
-	stopping int       // copies on ready nodes that were told to stop and still hold their room
 	unproven int       // slots that have, or should get, the wanted version, and do not run it yet
 }
 
 // slot is one copy of a group: what there is of it.
 type slot struct {
-	live  []*state.Alloc // desired to run, and may be running
-	ended *state.Alloc   // the newest that was desired to run and has ended, or is lost
-	past  bool           // there was a copy that was told to stop
+	live    []*state.Alloc // desired to run, and may be running
+	ended   *state.Alloc   // the newest that was desired to run and has ended, or is lost
+	past    bool           // there was a copy that was told to stop
+	leaving *state.Alloc   // the newest of these that has not ended yet, on a node that can be told
 }
 
 // diffJob compares a job with its allocations. A job whose row is gone (purged, or collected) wants nothing.
@@ -62,19 +62,14 @@ func diffJob(snap *state.Snapshot, job *state.Job, shed map[string]bool, now int
 		return snap.JobVersion(job.Namespace, job.ID, v)
 	}}
 	slots := make(map[string][]slot, len(job.TaskGroups))
-	diffs := make(map[string]*groupDiff, len(job.TaskGroups))
 	if !job.Stop {
 		for i := range job.TaskGroups {
 			g := &job.TaskGroups[i]
 			slots[g.Name] = make([]slot, max(0, g.Count))
-			diffs[g.Name] = &groupDiff{ask: newAsk(job, g)}
-			d.groups = append(d.groups, diffs[g.Name])
+			d.groups = append(d.groups, &groupDiff{ask: newAsk(job, g)})
 		}
 	}
 	for a := range snap.AllocsByJob(job.Namespace, job.ID) {
-		if gd := diffs[a.TaskGroup]; gd != nil && stopping(snap, a) {
-			gd.stopping++
-		}
 		s := slots[a.TaskGroup]
 		if a.Index < 0 || a.Index >= len(s) {
 			d.surplus(a)
@@ -90,11 +85,6 @@ func diffJob(snap *state.Snapshot, job *state.Job, shed map[string]bool, now int
 			strings.Compare(a.alloc.ID, b.alloc.ID))
 	})
 	return d
-}
-
-// stopping reports whether a copy was told to stop and will free its room once its node has done so.
-func stopping(snap *state.Snapshot, a *state.Alloc) bool {
-	return a.TerminalDesired() && heeds(snap, a)
 }
 
 // heeds reports whether a copy has not ended and its node can be told to end it.
@@ -122,6 +112,9 @@ func (s *slot) add(snap *state.Snapshot, a *state.Alloc) {
 	switch {
 	case a.TerminalDesired():
 		s.past = true
+		if heeds(snap, a) && (s.leaving == nil || newer(a, s.leaving)) {
+			s.leaving = a
+		}
 	case snap.Live(a):
 		s.live = append(s.live, a)
 	case s.ended == nil || newer(a, s.ended):
@@ -229,11 +222,11 @@ func (gd *groupDiff) decideEmpty(d *jobDiff, index int, s *slot, now int64) {
 		if s.past { // its roll-out has begun: the next must wait for it. A slot that never had a copy holds nobody up
 			gd.unproven++
 		}
-		gd.requests = append(gd.requests, request{index: index})
+		gd.requests = append(gd.requests, request{index: index, leaving: s.leaving})
 		return
 	}
 	changed := d.outdatedWork(a)
-	r := request{index: index, stop: a}
+	r := request{index: index, stop: a, leaving: s.leaving}
 	switch {
 	case a.ClientStatus == state.ClientComplete && d.job.Type == state.JobTypeBatch:
 		if !changed {

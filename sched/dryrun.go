@@ -66,7 +66,7 @@ func hypothetical(snap *state.Snapshot, job *state.Job) *state.Job {
 func (p *pass) planGroup(out *outcome, g *groupOutcome, view *state.PlanView) state.GroupPlan {
 	gp := state.GroupPlan{
 		TaskGroup: g.ask.group.Name, Replace: g.later + len(g.first),
-		Ignore: g.keep + g.ended + g.waiting, Unplaced: len(g.unplaced),
+		Ignore: g.keep + g.ended + g.waiting + len(g.waits), Unplaced: len(g.unplaced),
 	}
 	for _, s := range out.diff.stops {
 		if s.alloc.TaskGroup == gp.TaskGroup {

@@ -16,6 +16,7 @@ type ledger struct {
 	free      []state.AllocResources
 	ports     []*portSet
 	verdicts  map[*ask]map[*class]bool
+	kept      []kept
 }
 
 func newLedger(f *fleet, now int64, algorithm Algorithm) *ledger {
@@ -61,14 +62,32 @@ func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
 	return hasRoom(a, l.fleet.nodes[pos].node, plus(l.free[pos], gone.Resources), l.ports[pos].without(portsOf(gone)...))
 }
 
-// exchange notes that a copy is to follow an allocation on its node later: nobody else of this pass counts on that room. What
-// the allocation holds beyond that is not free before it has ended.
+// exchange keeps the room of an allocation, once it has ended, for a copy that is to follow it on its node: no other copy of the
+// job may count on it. What the allocation holds beyond that is not free before. It lasts until release: other jobs see what is.
 func (l *ledger) exchange(a *ask, pos int, gone *state.Alloc) {
 	free, after := l.free[pos], minus(plus(l.free[pos], gone.Resources), a.res)
 	l.free[pos] = state.AllocResources{
 		CPU: min(free.CPU, after.CPU), MemoryMB: min(free.MemoryMB, after.MemoryMB), DiskMB: min(free.DiskMB, after.DiskMB),
 	}
-	l.ports[pos] = l.ports[pos].with(staticOf(a)...)
+	ports := slices.DeleteFunc(staticOf(a), l.ports[pos].has)
+	l.ports[pos] = l.ports[pos].with(ports...)
+	l.kept = append(l.kept, kept{pos, minus(free, l.free[pos]), ports})
+}
+
+// kept is room that is kept for a copy of the job being decided.
+type kept struct {
+	pos   int
+	res   state.AllocResources
+	ports []int
+}
+
+// release gives up what was kept.
+func (l *ledger) release() {
+	for _, k := range l.kept {
+		l.free[k.pos] = plus(l.free[k.pos], k.res)
+		l.ports[k.pos] = l.ports[k.pos].without(k.ports...)
+	}
+	l.kept = nil
 }
 
 func hasRoom(a *ask, n *state.Node, free state.AllocResources, ports *portSet) bool {

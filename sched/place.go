@@ -22,7 +22,8 @@ type request struct {
 	stop        *state.Alloc // what goes together with it; nil for none
 	description string       // why that is stopped
 	event       state.RescheduleEvent
-	avoid       []string // nodes on which it failed
+	avoid       []string     // nodes on which it failed
+	leaving     *state.Alloc // the slot's last copy, when it was told to stop and has not ended yet
 }
 
 // requestKind says what a request is for.

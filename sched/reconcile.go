@@ -65,6 +65,7 @@ func (p *pass) run(jobs []*state.Job, marks map[state.JobKey]mark) (cut bool) {
 		before := p.planner.size()
 		out := p.decide(job)
 		cut = !out.whole || (p.planner.full() && i < len(jobs)-1)
+		p.ledger.release()
 		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
 		if len(m.unplaced) > 0 {
 			unplaced = append(unplaced, key)
@@ -99,6 +100,7 @@ type groupOutcome struct {
 	*groupDiff
 	placed   []placement
 	first    []request // outdated or moved copies that stop now, because what replaces them has no room before
+	waits    []request // these follow a copy in its place that has not ended yet
 	unplaced []request // nothing can be done for these now
 }
 
@@ -161,7 +163,7 @@ func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
 		p.makeRoom(out, g, left)
 		reqs = reqs[n:]
 		if len(placed) == 0 && !slices.ContainsFunc(reqs, func(r request) bool { return r.kind != missing }) {
-			g.unplaced = append(g.unplaced, reqs...) // none of them would find more
+			p.makeRoom(out, g, reqs) // none of them would find more
 			return true
 		}
 	}
@@ -208,38 +210,42 @@ func (p *pass) giveBack(out *outcome, g *groupOutcome, r placement) {
 	}
 }
 
-// makeRoom deals with requests that found no node. A copy that a user wants moved stops all the same. An outdated copy stops
-// when its successor would fit in its place: on a full node old and new cannot run side by side. Otherwise it runs on.
+// makeRoom deals with requests that found no node. A copy whose predecessor is still ending waits for its place. A copy that a
+// user wants moved stops all the same. An outdated copy stops when its successor would fit in its place: on a full node old and
+// new cannot run side by side. Otherwise it runs on.
 func (p *pass) makeRoom(out *outcome, g *groupOutcome, left []request) {
 	for _, r := range left {
-		stops := r.kind == migrated
-		if r.kind != missing {
-			stops = p.yields(out, g, r) || stops
-		}
-		if !stops {
+		switch {
+		case r.kind == missing && r.leaving != nil && p.yields(out, g, r.leaving):
+			g.waits = append(g.waits, r)
+		case r.kind != missing && p.leaves(out, g, r):
+			g.first = append(g.first, r)
+			p.planner.stop(out.diff.job, []stop{{r.stop, r.description}})
+		default:
 			g.unplaced = append(g.unplaced, r)
-			continue
 		}
-		g.first = append(g.first, r)
-		p.planner.stop(out.diff.job, []stop{{r.stop, r.description}})
 	}
 }
 
-// yields reports whether a copy's successor would fit on its node once the copy is gone, and keeps that room for it.
-func (p *pass) yields(out *outcome, g *groupOutcome, r request) bool {
+// leaves reports whether a copy is stopped before there is a place for its successor.
+func (p *pass) leaves(out *outcome, g *groupOutcome, r request) bool {
 	pos := p.ledger.fleet.position(r.stop.NodeID)
-	if pos < 0 {
-		return false
-	}
 	out.usage.add(g.ask.group.Name, pos, -1)
-	if p.ledger.open(g.ask, pos) && p.ledger.fitsWithout(g.ask, pos, r.stop) && out.usage.exceeded(g.ask, pos) == nil {
-		p.ledger.exchange(g.ask, pos, r.stop)
+	if p.yields(out, g, r.stop) || r.kind == migrated {
 		return true
 	}
-	if r.kind != migrated {
-		out.usage.add(g.ask.group.Name, pos, 1)
-	}
+	out.usage.add(g.ask.group.Name, pos, 1)
 	return false
+}
+
+// yields reports whether a copy of the group would fit in the place of one that ends, and keeps that place for it.
+func (p *pass) yields(out *outcome, g *groupOutcome, gone *state.Alloc) bool {
+	pos := p.ledger.fleet.position(gone.NodeID)
+	if pos < 0 || !p.ledger.open(g.ask, pos) || !p.ledger.fitsWithout(g.ask, pos, gone) || out.usage.exceeded(g.ask, pos) != nil {
+		return false
+	}
+	p.ledger.exchange(g.ask, pos, gone)
+	return true
 }
 
 // waiting lists the groups that wait for room.
@@ -247,7 +253,7 @@ func (o *outcome) waiting() []waiting {
 	var out []waiting
 	for i := range o.groups {
 		g := &o.groups[i]
-		if len(g.unplaced) == 0 {
+		if len(g.unplaced)+len(g.waits) == 0 {
 			continue
 		}
 		w := waiting{ask: g.ask}
@@ -262,14 +268,14 @@ func (o *outcome) waiting() []waiting {
 }
 
 // explainBlocked writes since when, and why, copies of the job cannot be placed, when their number changed. The first reason
-// stands meanwhile, although another one may have taken its place. Copies that wait for others of their group to stop are not
-// blocked yet.
+// stands meanwhile, although another one may have taken its place. Copies that only wait for their predecessors to end are not
+// blocked.
 func (p *pass) explainBlocked(out *outcome) {
 	var first *groupOutcome
 	counts := map[string]int{}
 	for i := range out.groups {
 		g := &out.groups[i]
-		if n := len(g.unplaced) - g.stopping - p.stopsNow(out, g); n > 0 {
+		if n := len(g.unplaced); n > 0 {
 			counts[g.ask.group.Name] = n
 			if first == nil {
 				first = g
@@ -289,26 +295,4 @@ func (p *pass) explainBlocked(out *outcome) {
 		now.Since = old.Since
 	}
 	p.planner.block(out.diff.job, now)
-}
-
-// stopsNow counts the copies of a group that this pass tells to stop, and that then hold their room until they have ended.
-func (p *pass) stopsNow(out *outcome, g *groupOutcome) int {
-	n := 0
-	count := func(a *state.Alloc) {
-		if a != nil && heeds(p.snap, a) {
-			n++
-		}
-	}
-	for i := range g.placed {
-		count(g.placed[i].stop)
-	}
-	for i := range g.first {
-		count(g.first[i].stop)
-	}
-	for _, s := range out.diff.stops {
-		if s.alloc.TaskGroup == g.ask.group.Name {
-			count(s.alloc)
-		}
-	}
-	return n
 }

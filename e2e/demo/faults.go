@@ -106,7 +106,11 @@ func (s *story) killMachine(ctx context.Context) error {
 		}
 	}
 	lost := len(hellos(victim))
-	s.say("Machine %s dies: its link is cut, then its agent, containerd, shims and %d copies are killed.", victim.Name, lost)
+	if s.names {
+		s.say("Machine %s dies: its link is cut, then its agent, containerd, shims and %d copies are killed.", victim.Name, lost)
+	} else {
+		s.say("Machine %s dies: its agent and its %d copies are killed, and its death is declared.", victim.Name, lost)
+	}
 	start := time.Now()
 	if err := victim.Die(); err != nil {
 		return err
@@ -182,8 +186,14 @@ func (s *story) clean() error {
 	if err := s.herd.Destroy(); err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
-	if left := s.herd.Leftovers(); len(left) > 0 { // before the disks go: they say whose the leftovers are
-		return fmt.Errorf("left behind:\n  %s", strings.Join(left, "\n  "))
+	// Before the disks go: they say whose the leftovers are. A process that was killed takes a moment to be gone.
+	if _, err := waitfor.True(ctx, 5*time.Second, 20*time.Millisecond, func(context.Context) error {
+		if left := s.herd.Leftovers(); len(left) > 0 {
+			return fmt.Errorf("left behind:\n  %s", strings.Join(left, "\n  "))
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		return fmt.Errorf("clean up: %w", err)

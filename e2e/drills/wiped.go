@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/drover-io/drover/e2e/herd"
+)
+
+func wipedDrills() []drill {
+	return []drill{{
+		name: "node-wiped", driver: herd.DriverExec, servers: 3, clients: 2, lane: 5, each: 25 * time.Second,
+		counts: []string{countOrphans, countDoubled}, bound: time.Minute, prepare: spread, run: wipe,
+	}}
+}
+
+// wipe kills the agent of a machine that only runs work, removes its data directory and starts it again. Measured is until each
+// copy runs once and nothing runs that the cluster does not know.
+func wipe(ctx context.Context, r *rig, run int) (time.Duration, error) {
+	victim := r.herd.Nodes[r.drill.servers+run%r.drill.clients]
+	if err := r.occupied(ctx, victim); err != nil {
+		return 0, err
+	}
+	if err := victim.KillAgent(ctx); err != nil {
+		return 0, err
+	}
+	if err := os.RemoveAll(filepath.Join(victim.Dir, "data")); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if err := victim.StartAgent(); err != nil {
+		return 0, err
+	}
+	if _, err := r.herd.WaitReady(ctx, time.Minute); err != nil {
+		return 0, fmt.Errorf("%s wiped: %w", victim.Name, err)
+	}
+	err := r.settled(ctx, calm)
+	return time.Since(start) - calm, err
+}
