@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -18,6 +19,8 @@ const hashRing = 64
 // differ can be told apart.
 type fsm struct {
 	store *state.Store
+	// outgrown is called when the cluster was raised to a level that this binary cannot apply: its state is behind from there on.
+	outgrown func(error)
 
 	mu   sync.Mutex
 	next uint64 // the next index at or after which to read the hash
@@ -27,6 +30,9 @@ type fsm struct {
 // Apply applies one entry. Called by one goroutine.
 func (f *fsm) Apply(index, term uint64, data []byte) any {
 	result := f.store.Apply(index, term, data)
+	if err, failed := result.(error); failed && errors.Is(err, state.ErrOutgrown) {
+		f.outgrown(err)
+	}
 	f.read(index)
 	return result
 }

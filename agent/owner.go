@@ -46,6 +46,11 @@ func (c *client) Logs(ctx context.Context, req api.LogsRequest, w io.Writer) err
 			return err
 		}
 	}
+	if req.Follow {
+		if _, err := w.Write(nil); err != nil { // sends the head: the reader knows that it follows although nothing is written yet
+			return err
+		}
+	}
 	return log.Read(ctx, offset, req.Follow, func(_ int64, p []byte) error {
 		_, err := w.Write(p)
 		return err

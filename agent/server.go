@@ -35,7 +35,10 @@ type server struct {
 
 func openServer(a *Agent) (*server, error) {
 	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{})}
-	s.fsm = &fsm{store: s.store}
+	s.fsm = &fsm{store: s.store, outgrown: func(err error) {
+		s.log.Error("upgrade this agent: it cannot follow the cluster any more", "error", err)
+		a.opts.Exit(1)
+	}}
 	cfg := consensus.DefaultConfig()
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = a.cfg.Server.RaftTimeout, a.cfg.Server.RaftTimeout
 	cfg.LeaderLease = a.cfg.Server.RaftTimeout / 2

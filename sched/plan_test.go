@@ -16,7 +16,7 @@ func TestPlansAreBounded(t *testing.T) {
 		name  string
 		ports int
 		count int
-	}{{"plain", 0, 10000}, {"many ports", 60, 3000}} {
+	}{{"plain", 0, 4500}, {"many ports", 60, 1200}} {
 		t.Run(c.name, func(t *testing.T) {
 			w := fleetWorld(t, 300)
 			w.register(job(long, func(j *state.Job) {
@@ -33,9 +33,13 @@ func TestPlansAreBounded(t *testing.T) {
 				}
 			}))
 			checkPlans(t, w)
+			failed := state.Report{Time: w.now}
 			for a := range w.snap().Allocs() { // all of it fails
-				w.report(a, state.ClientFailed)
+				failed.Nodes = append(failed.Nodes, state.NodeReport{
+					NodeID: a.NodeID, Boot: 1, Seq: 1, Allocs: []state.AllocReport{{ID: a.ID, Status: state.ClientFailed}},
+				})
 			}
+			w.must(failed)
 			w.now += int64(time.Minute)
 			checkPlans(t, w)
 			w.must(state.StopJob{Namespace: "default", JobID: long, Time: w.now})
@@ -75,7 +79,7 @@ func checkPlans(t *testing.T, w *world) {
 
 // TestAWholeGroupIsOneRecord as long as one entry can hold it; then it goes in pieces, begun only when all of it fits.
 func TestAWholeGroupIsOneRecord(t *testing.T) {
-	w := fleetWorld(t, 1000)
+	w := fleetWorld(t, 600)
 	big := func(ports, count int) *state.Job {
 		return job(fmt.Sprintf("whole%d", ports), func(j *state.Job) {
 			j.AllAtOnce = true
@@ -87,17 +91,17 @@ func TestAWholeGroupIsOneRecord(t *testing.T) {
 			}
 		})
 	}
-	w.register(big(1, 5000))
+	w.register(big(1, 3000))
 	plan, result, _ := w.pass()
-	if result.Placed != 5000 || len(plan.Records) != 1 || !plan.Records[0].Atomic {
+	if result.Placed != 3000 || len(plan.Records) != 1 || !plan.Records[0].Atomic {
 		t.Fatalf("placed %d in %d records", result.Placed, len(plan.Records))
 	}
 	w.settle()
-	w.register(big(40, 5000)) // a megabyte of ports
+	w.register(big(60, 3000)) // a megabyte of ports
 	if n := w.settle(); n < 2 {
 		t.Fatalf("placed in %d passes", n)
 	}
-	if got := w.latest("whole40.whole40[4999]"); got.DesiredStatus != state.DesiredRun {
+	if got := w.latest("whole60.whole60[2999]"); got.DesiredStatus != state.DesiredRun {
 		t.Fatalf("the last copy is %+v", got)
 	}
 	huge := big(41, 2000)

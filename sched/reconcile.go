@@ -245,6 +245,7 @@ func (p *pass) yields(out *outcome, g *groupOutcome, gone *state.Alloc) bool {
 		return false
 	}
 	p.ledger.exchange(g.ask, pos, gone)
+	out.usage.add(g.ask.group.Name, pos, 1)
 	return true
 }
 

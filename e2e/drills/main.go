@@ -36,9 +36,11 @@ func main() {
 	flag.IntVar(&o.runs, "runs", runsFromEnv(), "runs of each drill (RUNS)")
 	flag.BoolVar(&o.alone, "alone", false, "run the named drills one after another instead of in lanes")
 	flag.BoolVar(&o.keepLogs, "keep-logs", os.Getenv("KEEP") == "1", "keep the disks of a herd whose drill failed (KEEP=1)")
-	if len(os.Args) < 2 || os.Args[1] != "herd-hold" {
-		flag.Parse()
+	if err := herd.Main(false); err != nil { // a machine's init goes no further
+		fmt.Fprintln(os.Stderr, "drills failed:", err)
+		os.Exit(1)
 	}
+	flag.Parse()
 	o.only = flag.Args()
 	if err := start(o); err != nil {
 		fmt.Fprintln(os.Stderr, "drills failed:", err)
