@@ -302,5 +302,11 @@ func (a *Agent) serverAddrs() []string {
 	for _, addr := range a.cfg.Client.Servers {
 		add(addr)
 	}
+	// Last those that gossip has given up: it may be gossip alone that is cut.
+	for _, m := range a.members.all() {
+		if m.Tags.Server {
+			add(m.Tags.PeerAddr)
+		}
+	}
 	return out
 }

@@ -126,11 +126,14 @@ func (w *watchkeeper) round(ctx context.Context) {
 		return
 	}
 	for id, evidence := range w.ask(ctx, ask) {
-		n := snap.Node(id)
-		if evidence == sched.EvidenceAnswers && w.t.leases.Age(id, now) < overdue {
+		age := w.t.leases.Age(id, time.Now())
+		switch {
+		case age < time.Since(now):
+			evidence = sched.EvidenceFresh // it was heard of while it was being asked
+		case evidence == sched.EvidenceAnswers && age < overdue:
 			evidence = sched.EvidenceFresh // gossip was wrong
 		}
-		w.note(n, evidence, 1)
+		w.note(snap.Node(id), evidence, 1)
 	}
 }
 
@@ -166,7 +169,7 @@ func (w *watchkeeper) ask(ctx context.Context, targets []api.ProbeTarget) map[st
 			continue
 		}
 		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, 3*probeTimeout)
+			ctx, cancel := context.WithTimeout(ctx, knockLimit(len(targets))+probeTimeout)
 			defer cancel()
 			resp, err := w.t.s.a.peers.to(addr).Probe(ctx, &api.ProbeRequest{Targets: targets, Timeout: probeTimeout})
 			if err == nil {
@@ -212,16 +215,19 @@ func (w *watchkeeper) note(n *state.Node, evidence sched.Evidence, weight int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.seen[n.ID]
-	if s.candidate == evidence && s.boot == n.Boot {
+	if s.boot != n.Boot { // what was seen was of an earlier life of the agent
+		s = sighting{boot: n.Boot}
+	}
+	if s.candidate == evidence {
 		s.rounds += weight
 	} else {
 		s.candidate, s.rounds = evidence, weight
 	}
-	if s.rounds >= agreeing && (s.evidence != evidence || s.boot != n.Boot) {
+	if s.rounds >= agreeing && s.evidence != evidence {
 		s.evidence, s.since = evidence, w.t.clock.Now()
 		close(w.wakers)
 		w.wakers = make(chan struct{})
 	}
-	s.rounds, s.boot = min(s.rounds, agreeing), n.Boot
+	s.rounds = min(s.rounds, agreeing)
 	w.seen[n.ID] = s
 }

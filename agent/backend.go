@@ -228,8 +228,20 @@ func (s *server) RestoreSnapshot(ctx context.Context, r io.Reader, size int64) e
 	if err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
+	header, err := state.ReadHeader(bytes.NewReader(saved))
+	if err != nil {
+		return fmt.Errorf("%w: %w", state.ErrInvalid, err)
+	}
+	now := s.store.Snapshot()
+	if header.ClusterID != now.ClusterID() {
+		// Every machine would find itself in a cluster that it does not belong to, and refuse it.
+		return api.NewError(api.CodeConflict, "to begin anew under the old name keep the servers' data directories and remove only raft/ in them",
+			"the snapshot is of cluster %s, this is cluster %s", header.ClusterID, now.ClusterID())
+	}
+	// A cluster that was begun anew counts from zero: its own generation may be below the file's.
+	generation := max(now.Generation(), header.Generation) + 1
 	var next bytes.Buffer
-	if err := state.RewriteGeneration(bytes.NewReader(saved), &next, s.store.Snapshot().Generation()+1); err != nil {
+	if err := state.RewriteGeneration(bytes.NewReader(saved), &next, generation); err != nil {
 		return fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
 	return s.explain(s.raft.RestoreSnapshot(ctx, &next, int64(next.Len())))

@@ -155,7 +155,11 @@ func (c *client) poll(ctx context.Context) (registered bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, req.Wait+10*time.Second)
 	defer cancel()
 	var resp *api.PollResponse
-	err = c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
+	limit := req.Wait + minLeasePeriod
+	if first {
+		limit = tryFor // the leader itself must answer, when there is one
+	}
+	err = c.a.peers.eachWithin(ctx, limit, func(ctx context.Context, peer *api.Client) error {
 		var err error
 		resp, err = peer.NodePoll(ctx, req, !first)
 		return err

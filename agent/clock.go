@@ -26,6 +26,15 @@ func newClusterClock(snap *state.Snapshot) *clusterClock {
 	return &clusterClock{base: base, origin: now}
 }
 
+// advance has the clock show no less than at from now on.
+func (c *clusterClock) advance(at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.base + int64(time.Since(c.origin)); at > now {
+		c.base += at - now
+	}
+}
+
 // Now is cluster time in nanoseconds since the Unix epoch; each call returns a later one.
 func (c *clusterClock) Now() int64 {
 	c.mu.Lock()

@@ -79,20 +79,23 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 	if err := s.sameCluster(req.ClusterID, "node "+req.NodeID); err != nil {
 		return nil, err
 	}
+	if err := s.inTouch(); err != nil {
+		return nil, err
+	}
 	s.renew(req)
-	wait := min(max(0, req.Wait), api.MaxPollWait)
+	since, wait := req.Index, min(max(0, req.Wait), api.MaxPollWait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		w := s.store.Watch(state.KeyNode(req.NodeID), state.KeyNodeAllocs(req.NodeID))
 		snap := s.store.Snapshot()
-		if wait == 0 || news(snap, req.NodeID, req.Index) {
+		if wait == 0 || news(snap, req.NodeID, since) {
 			w.Stop()
 			return s.pollAnswer(snap, req)
 		}
 		select {
 		case <-w.C():
-			req.Index = 0 // a row may have gone: whatever it was, answer it
+			since = 0 // a row may have gone: whatever it was, answer it
 		case <-timer.C:
 			wait = 0
 		case <-ctx.Done():
@@ -101,6 +104,16 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 		}
 		w.Stop()
 	}
+}
+
+// inTouch is nil while this server hears of a leader. One that does not (it is cut off, or was taken out of the configuration)
+// has old orders and cannot hand on the lease: its nodes would believe themselves well and be lost.
+func (s *server) inTouch() error {
+	limit := overduePeriods * leasePeriod(s.store.Snapshot().NodeCount())
+	if since := s.raft.LastContact(); since > limit {
+		return api.NewError(api.CodeUnavailable, "ask another server", "this server has heard of no leader for %s", since.Round(time.Second))
+	}
+	return nil
 }
 
 // renew notes the sign of life, for this server's own term or for the leader.
@@ -133,6 +146,11 @@ func (s *server) Report(ctx context.Context, caller api.Caller, req *api.ReportR
 	}
 	if err := s.sameCluster(req.ClusterID, "node "+req.Report.NodeID); err != nil {
 		return nil, err
+	}
+	// Only the agent that is registered may say how its allocations stand: another machine with a copy of its data directory
+	// would call them failed.
+	if n := s.store.Snapshot().Node(caller.NodeID); n == nil || n.Boot != req.Report.Boot {
+		return nil, api.NewError(api.CodeConflict, "register first", "node %s is not registered with boot counter %d", caller.NodeID, req.Report.Boot)
 	}
 	index, err := t.report(ctx, req.Report)
 	if err != nil {

@@ -11,6 +11,14 @@ func orders(snap *state.Snapshot, req *api.PollRequest) *api.PollResponse {
 	resp := &api.PollResponse{
 		ClusterID: snap.ClusterID(), Index: snap.Index(), RestoreGeneration: snap.Generation(), Level: snap.Level(),
 	}
+	node := snap.Node(req.NodeID)
+	resp.Register = node == nil || node.Status == state.NodeStatusDown || node.Boot != req.Boot
+	if node == nil || node.Boot != req.Boot {
+		// A stranger: a node that an older state does not know, or a second machine with the same ID. The node that the
+		// allocations belong to registers first and is told then.
+		return resp
+	}
+	resp.NodeStatus = node.Status
 	held := make(map[string]uint64, len(req.Held))
 	for _, h := range req.Held {
 		held[h.ID] = h.ModifyIndex
@@ -33,11 +41,6 @@ func orders(snap *state.Snapshot, req *api.PollRequest) *api.PollResponse {
 		}
 		// Not this node's by the index. An allocation that belongs to another node is not this machine's to run either.
 		resp.Gone = append(resp.Gone, h.ID)
-	}
-	node := snap.Node(req.NodeID)
-	resp.Register = node == nil || node.Status == state.NodeStatusDown || node.Boot != req.Boot
-	if node != nil {
-		resp.NodeStatus = node.Status
 	}
 	return resp
 }

@@ -16,9 +16,16 @@ const (
 	// probeTimeout bounds one knock at one node. A machine on a LAN answers within a millisecond; a loaded one within a tenth
 	// of this.
 	probeTimeout = 700 * time.Millisecond
-	// maxProbes bounds the knocks at a time.
-	maxProbes = 128
+	// maxProbes bounds the knocks at a time. A round over a herd of which much is silent must not take many time-outs.
+	maxProbes = 1024
+	// gossipPing is how long gossip waits for the answer to a packet.
+	gossipPing = 500 * time.Millisecond
 )
+
+// knockLimit is how long knocking at n silent nodes takes at most.
+func knockLimit(n int) time.Duration {
+	return time.Duration((n+maxProbes-1)/maxProbes) * (probeTimeout + gossipPing)
+}
 
 // prober knocks at nodes from this agent.
 type prober struct {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/drover-io/drover/internal/nearest"
 )
 
 // call is one request on its way through the server.
@@ -65,7 +67,7 @@ func (c *call) parseQuery() error {
 	known := c.rt.parameters()
 	for name := range values {
 		if !slices.Contains(known, name) {
-			return NewError(CodeInvalid, didYouMean(nearest(name, known)), "%s %s takes no parameter %q", c.rt.Method, c.rt.Path, name)
+			return NewError(CodeInvalid, didYouMean(nearest.Name(name, known)), "%s %s takes no parameter %q", c.rt.Method, c.rt.Path, name)
 		}
 	}
 	c.query = values

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 	"reflect"
-	"slices"
 	"strings"
+
+	"github.com/drover-io/drover/internal/nearest"
 )
 
 // maxNesting bounds how deep a JSON body may nest; the decoder would follow it to the end of the stack.
@@ -77,7 +78,7 @@ func badBody(err error, t reflect.Type) *Error {
 	// encoding/json has no type for this one; a change of its words costs only the hint.
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)
-		return NewError(CodeInvalid, didYouMean(nearest(name, fieldNames(t))), "the body's field %q is not known", name)
+		return NewError(CodeInvalid, didYouMean(nearest.Name(name, fieldNames(t))), "the body's field %q is not known", name)
 	}
 	return NewError(CodeInvalid, "", "decode the body: %s", err)
 }
@@ -120,39 +121,4 @@ func fieldNames(t reflect.Type) []string {
 	}
 	walk(t)
 	return names
-}
-
-// nearest is the candidate that name is most likely a slip of, "" when none is near.
-func nearest(name string, candidates []string) string {
-	best, distance := "", len(name)/3+2
-	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(c)); d < distance {
-			best, distance = c, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's. Names longer than any of ours are not compared: the caller may send what it likes.
-func editDistance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return max(len(a), len(b))
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

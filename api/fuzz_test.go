@@ -95,17 +95,6 @@ func FuzzPathID(f *testing.F) {
 	})
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"EnforceIndex", "Job", "JobModifyIndex"}
-	for name, want := range map[string]string{
-		"EnforceIdex": "EnforceIndex", "job": "Job", "Jobs": "Job", "enforce_index": "EnforceIndex", "Completely": "", "": "",
-	} {
-		if got := nearest(name, names); got != want {
-			t.Errorf("nearest to %q: %q, want %q", name, got, want)
-		}
-	}
-}
-
 func requestFor(query string) *http.Request {
 	return &http.Request{URL: &url.URL{Path: "/", RawQuery: query}}
 }

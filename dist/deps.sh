@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: runc to run containers, containerd 1.6 for the tests beside the embedded one,
-# iproute2 and nftables for machines made of network namespaces. A host that has them, or is not root, is left alone.
+# Installs the Debian packages that are missing: runc to run containers and, for the tests, containerd 1.6 beside the embedded one
+# and a C compiler for the race detector. A host that has them, or is not root, is left alone.
 set -eu
 missing=()
 command -v runc >/dev/null || missing+=(runc)
-command -v ip >/dev/null || missing+=(iproute2)
 if [ "${WITH_TESTS:-}" = 1 ]; then
   command -v containerd >/dev/null || missing+=(containerd)
   command -v gcc >/dev/null || missing+=(gcc libc6-dev) # the race detector needs cgo
@@ -21,5 +20,10 @@ fi
 echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq >/dev/null
-# A policy of "do not start services": the tests start their own daemons.
+# The tests start their own daemons: keep apt from starting the host's.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -149,19 +149,3 @@ func TestCounts(t *testing.T) {
 		}
 	}
 }
-
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		given string
-		names []string
-		want  string
-	}{
-		{"cuont", []string{"name", "count"}, "count"}, {"driverr", []string{"driver"}, "driver"}, {"Driver", []string{"driver"}, "driver"},
-		{"x", []string{"count", "name"}, ""}, {"", []string{"count"}, ""}, {"memory_max", []string{"memory"}, ""},
-		{"artefact", []string{"artifact", "affinity"}, "artifact"},
-	} {
-		if got := nearest(c.given, c.names); got != c.want {
-			t.Errorf("nearest to %q of %v is %q, want %q", c.given, c.names, got, c.want)
-		}
-	}
-}

@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/drover-io/drover/internal/nearest"
 )
 
 // evaluator evaluates the expressions of one file and everything it refers to.
@@ -138,7 +140,7 @@ func (ev *evaluator) mayStandIn(expr hclsyntax.Expression, t hcl.Traversal, ctx 
 	use := useOf(expr, at)
 	runtime := runtimeRoots.MatchString(root)
 	if !runtime {
-		if near := nearest(root, rootNames(ctx)); near != "" && (len(t) > 1 || use == bare) {
+		if near := nearest.Name(root, rootNames(ctx)); near != "" && (len(t) > 1 || use == bare) {
 			ev.errorf(at, "there is nothing named %q; did you mean %q?", root, near)
 			return false
 		}

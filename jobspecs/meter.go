@@ -174,3 +174,10 @@ func numberSize(n *big.Float) int {
 	}
 	return 8 + abs(n.MantExp(nil))/3
 }
+
+func abs(n int) int {
+	if n < 0 {
+		return -n
+	}
+	return n
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/drover-io/drover/internal/nearest"
 	"github.com/drover-io/drover/state"
 )
 
@@ -97,7 +98,7 @@ func (s scope) lookup(name string) (string, bool) {
 }
 
 func (s scope) unresolved(name string) error {
-	if near := nearest(name, slices.Sorted(maps.Keys(s))); near != "" {
+	if near := nearest.Name(name, slices.Sorted(maps.Keys(s))); near != "" {
 		return fmt.Errorf("${%s} is not known on this node, did you mean ${%s}: %w", name, near, ErrNotRetryable)
 	}
 	return fmt.Errorf("${%s} is not known on this node: %w", name, ErrNotRetryable)
@@ -148,35 +149,4 @@ func expandMap[T any](s scope, in map[string]T, at string) (any, error) {
 		out[k], _ = v.(T)
 	}
 	return out, nil
-}
-
-// nearest is the name with the fewest edits, if they are few for its length.
-func nearest(name string, names []string) string {
-	best, least := "", max(2, len(name)/3)+1
-	for _, n := range names {
-		if d := distance(name, n); d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -29,7 +29,7 @@ type Cursor struct {
 
 // mark is why a job is looked at again.
 type mark struct {
-	pending  bool      // it was changed by the last plan, which may have been lost, or did not fit into it
+	pending  bool      // the last plan changed it, or was too small for it, or a copy of it waits for another to end
 	due      int64     // a failed copy may be replaced then; 0 for never
 	unplaced []waiting // groups with copies that found no node
 }
@@ -83,14 +83,14 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 	return next, order(snap, keys), released
 }
 
-// anyFits reports whether a copy of one of the groups may have room on one of the nodes.
+// anyFits reports whether a copy of one of the groups may have room on one of the nodes, or may stay there.
 func anyFits(groups []waiting, nodes []*fleetNode, now int64) bool {
 	for _, w := range groups {
 		for _, n := range nodes {
-			if !n.takesWork(now) || !w.ask.suits(n.node) || !passAll(w.ask.uniques, n.node) {
-				continue
+			if slices.Contains(w.homes, n.node.ID) {
+				return true
 			}
-			if hasRoom(w.ask, n.node, n.free, n.ports) || slices.Contains(w.homes, n.node.ID) {
+			if n.takesWork(now) && hasRoom(w.ask, n.node, n.free, n.ports) && w.ask.suits(n.node) && passAll(w.ask.uniques, n.node) {
 				return true
 			}
 		}

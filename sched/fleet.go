@@ -190,8 +190,11 @@ func (n *fleetNode) takesWork(now int64) bool {
 	return n.node.Status == state.NodeStatusReady && n.node.Eligibility == state.NodeEligible && n.heldUntil <= now
 }
 
-// gains reports whether n may take something that it could not take as old. Time is left out: see fleet.released.
+// gains reports whether n may take, or keep, something that it could not as old. Time is left out: see fleet.released.
 func (n *fleetNode) gains(old *fleetNode) bool {
+	if !slices.Equal(n.shed, old.shed) {
+		return true
+	}
 	if n.node.Status != state.NodeStatusReady || n.node.Eligibility != state.NodeEligible {
 		return false
 	}

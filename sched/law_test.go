@@ -273,6 +273,9 @@ func (h *history) checkEnd(opts Options) {
 	}
 	cmds, _, wake := Reconcile(w.snap(), NewCursor(opts), w.now)
 	if len(cmds) != 0 {
+		for j := range w.snap().Jobs() {
+			h.t.Logf("job %s, blocked %+v, mark %+v", j.ID, j.Blocked, w.cur.marks[state.JobKey{Namespace: j.Namespace, ID: j.ID}])
+		}
 		h.t.Fatalf("a fresh cursor sees more to do: %v", planLines(w.snap(), ptr(cmds[0].(state.ApplyPlan))))
 	}
 	_, w.cur, _ = Reconcile(w.snap(), w.cur, w.now)

@@ -66,7 +66,7 @@ func (p *pass) run(jobs []*state.Job, marks map[state.JobKey]mark) (cut bool) {
 		out := p.decide(job)
 		cut = !out.whole || (p.planner.full() && i < len(jobs)-1)
 		p.ledger.release()
-		m := mark{pending: !out.whole || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
+		m := mark{pending: !out.whole || out.waits() || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
 		if len(m.unplaced) > 0 {
 			unplaced = append(unplaced, key)
 		}
@@ -259,13 +259,22 @@ func (o *outcome) waiting() []waiting {
 		}
 		w := waiting{ask: g.ask}
 		for _, r := range g.unplaced {
-			if r.kind != missing {
+			switch {
+			case r.kind != missing:
 				w.homes = append(w.homes, r.stop.NodeID)
+			case r.leaving != nil:
+				w.homes = append(w.homes, r.leaving.NodeID)
 			}
 		}
 		out = append(out, w)
 	}
 	return out
+}
+
+// waits reports whether a copy counts on the place of one that has not ended yet. Others may take it first: it is looked at
+// again in every pass.
+func (o *outcome) waits() bool {
+	return slices.ContainsFunc(o.groups, func(g groupOutcome) bool { return len(g.waits) > 0 })
 }
 
 // explainBlocked writes since when, and why, copies of the job cannot be placed, when their number changed. The first reason

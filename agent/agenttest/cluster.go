@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +30,9 @@ type Options struct {
 	Clients int // agents that only run work
 	Seed    uint64
 	Config  func(i int, c *agent.Config) // changes an agent's configuration; nil changes nothing
+	Idle    bool                         // nobody is started; the test does, in its own order
+	Net     *simnet.Net                  // nil makes one; two clusters may share one
+	Subnet  string                       // first three numbers of the machines' addresses; default "10.0.0"
 }
 
 // Cluster is a set of agents on one in-memory network.
@@ -53,6 +57,7 @@ type Node struct {
 
 	c      *Cluster
 	index  int
+	server bool
 	bootID string
 	agent  *agent.Agent
 	driver *fake.Driver
@@ -65,18 +70,21 @@ type Node struct {
 // New makes the machines and starts every agent. It must be called inside a synctest bubble.
 func New(t testing.TB, dir string, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, dir: dir, opts: o, logs: &lockedBuffer{}, Net: simnet.New(simnet.Options{Seed: o.Seed})}
+	if o.Subnet == "" {
+		o.Subnet = "10.0.0"
+	}
+	c := &Cluster{t: t, dir: dir, opts: o, logs: &lockedBuffer{}, Net: o.Net}
+	if c.Net == nil {
+		c.Net = simnet.New(simnet.Options{Seed: o.Seed})
+	}
 	c.admin = c.Net.Host("10.0.9.9")
 	for i := range o.Servers + o.Clients {
-		n := &Node{
-			Name: fmt.Sprintf("n%d", i+1), Host: c.Net.Host(fmt.Sprintf("10.0.0.%d", i+1)), Machine: fake.NewMachine(),
-			Dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), c: c, index: i, bootID: uuid.NewString(),
-		}
-		n.API = c.client(fmt.Sprintf("%s:4646", n.Host.IP()))
-		c.Nodes = append(c.Nodes, n)
+		c.Add(i < o.Servers)
 	}
 	for _, n := range c.Nodes {
-		n.Start()
+		if !o.Idle {
+			n.Start()
+		}
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -84,6 +92,18 @@ func New(t testing.TB, dir string, o Options) *Cluster {
 		}
 	})
 	return c
+}
+
+// Add brings another machine, whose agent is a server or only runs work. It is not started.
+func (c *Cluster) Add(server bool) *Node {
+	i := len(c.Nodes)
+	n := &Node{
+		Name: fmt.Sprintf("n%d", i+1), Host: c.Net.Host(fmt.Sprintf("%s.%d", c.opts.Subnet, i+1)), Machine: fake.NewMachine(),
+		Dir: filepath.Join(c.dir, fmt.Sprintf("%s-n%d", c.opts.Subnet, i+1)), c: c, index: i, server: server, bootID: uuid.NewString(),
+	}
+	n.API = c.client(fmt.Sprintf("%s:4646", n.Host.IP()))
+	c.Nodes = append(c.Nodes, n)
+	return n
 }
 
 // client asks an agent's user listener, from outside the cluster.
@@ -99,7 +119,7 @@ func (c *Cluster) client(addr string) *api.Client {
 
 // dumpLogs writes the agents' logs where the one who looks for the fault finds them.
 func (c *Cluster) dumpLogs() {
-	path := filepath.Join(os.TempDir(), "agenttest-"+filepath.Base(c.dir)+".log")
+	path := filepath.Join(os.TempDir(), "agenttest-"+strings.ReplaceAll(c.t.Name(), "/", "-")+".log")
 	if err := os.WriteFile(path, c.logs.Bytes(), 0o600); err != nil {
 		c.t.Log("cannot write the agents' logs:", err)
 		return
@@ -121,10 +141,10 @@ func (n *Node) config() agent.Config {
 	cfg := agent.DefaultConfig()
 	cfg.Name, cfg.DataDir, cfg.BindAddr, cfg.Insecure = n.Name, n.Dir, n.Host.IP(), true
 	cfg.Client.Enabled = true
-	if n.index < n.c.opts.Servers {
+	if n.server {
 		cfg.Server.Enabled, cfg.Server.BootstrapExpect = true, n.c.opts.Servers
 	}
-	for _, o := range n.c.Nodes[:n.c.opts.Servers] {
+	for _, o := range n.c.Nodes[:n.c.opts.Servers] { // the first ones; later servers are found through them
 		cfg.Server.RetryJoin = append(cfg.Server.RetryJoin, o.Host.IP())
 	}
 	if f := n.c.opts.Config; f != nil {

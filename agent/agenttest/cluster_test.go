@@ -13,11 +13,14 @@ import (
 
 func inBubble(t *testing.T, o Options, f func(t *testing.T, c *Cluster)) {
 	t.Helper()
+	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		c := New(t, dir, o)
 		defer c.Close()
-		c.WaitReady(30 * time.Second)
+		if !o.Idle {
+			c.WaitReady(30 * time.Second)
+		}
 		f(t, c)
 	})
 }

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"time"
 
 	"github.com/mattn/go-isatty"
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/drover-io/drover/api"
 )
@@ -37,14 +36,15 @@ func env(name string) string {
 	return os.Getenv("NOMAD_" + name)
 }
 
-// addGlobalFlags gives every command that talks to an agent the same flags.
+// addGlobalFlags gives every command that talks to an agent the same flags. What the environment says is looked up when it is
+// needed, so that help shows no token and is the same everywhere.
 func (a *app) addGlobalFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&a.address, "address", orElse(env("ADDR"), api.DefaultAddr), "agent to ask: http://host:port or unix:///path (DROVER_ADDR)")
-	fs.StringVar(&a.region, "region", env("REGION"), "region to ask (DROVER_REGION)")
-	fs.StringVar(&a.namespace, "namespace", env("NAMESPACE"), "namespace, * for all (DROVER_NAMESPACE)")
-	fs.StringVar(&a.token, "token", env("TOKEN"), "token to ask with (DROVER_TOKEN)")
-	fs.BoolVar(&a.noColor, "no-color", env("CLI_NO_COLOR") != "" || os.Getenv("NO_COLOR") != "", "no colour")
-	fs.BoolVar(&a.color, "force-color", env("CLI_FORCE_COLOR") != "", "colour also where the output is no terminal")
+	fs.StringVar(&a.address, "address", "", "agent to ask: `URL` http://host:port or unix:///path (DROVER_ADDR; default "+api.DefaultAddr+")")
+	fs.StringVar(&a.region, "region", "", "`region` to ask (DROVER_REGION; default: the agent's)")
+	fs.StringVar(&a.namespace, "namespace", "", "`namespace` of jobs, * for all in lists (DROVER_NAMESPACE; default: default)")
+	fs.StringVar(&a.token, "token", "", "`token` to ask with (DROVER_TOKEN)")
+	fs.BoolVar(&a.noColor, "no-color", false, "no colour (DROVER_CLI_NO_COLOR, NO_COLOR)")
+	fs.BoolVar(&a.color, "force-color", false, "colour also where the output is no terminal (DROVER_CLI_FORCE_COLOR)")
 }
 
 func orElse(v, def string) string {
@@ -54,51 +54,47 @@ func orElse(v, def string) string {
 	return def
 }
 
+// agentAddr is the agent to ask.
+func (a *app) agentAddr() string { return orElse(a.address, orElse(env("ADDR"), api.DefaultAddr)) }
+
+// inNamespace is the namespace that the user named, "" for none.
+func (a *app) inNamespace() string { return orElse(a.namespace, env("NAMESPACE")) }
+
 // client talks to the agent that the flags name.
 func (a *app) client() (*api.Client, error) {
-	return api.New(api.Config{Addr: a.address, Token: a.token, Namespace: a.namespace, Region: a.region})
+	return api.New(api.Config{
+		Addr: a.agentAddr(), Token: orElse(a.token, env("TOKEN")), Namespace: a.inNamespace(), Region: orElse(a.region, env("REGION")),
+	})
 }
 
 // terminal reports whether the output is one.
-func (a *app) terminal() bool {
-	f, ok := a.out.(*os.File)
+func (a *app) terminal() bool { return isTerminal(a.out) }
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// colored reports whether the output may have colour.
-func (a *app) colored() bool { return a.color || (a.terminal() && !a.noColor) }
-
-// explain completes an error with what the user can do about it.
-func explain(a *app, err error) string {
-	if errors.Is(err, api.ErrUnreachable) && a.address != "" {
-		return fmt.Sprintf("%s\nIs an agent running at %s? Start one with `drover agent --dev`, or name another with --address.", err, a.address)
+// columns is the width of the terminal; 80 where that cannot be known.
+func (a *app) columns() int {
+	if f, ok := a.out.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
 	}
-	return err.Error()
+	return 80
 }
 
-// doubleDashes rewrites -long to --long, as the field's users type it, for flags that the commands know. One-letter flags and
-// everything behind -- stay.
-func doubleDashes(root *cobra.Command, args []string) []string {
-	known := map[string]bool{"help": true, "version": true}
-	var walk func(c *cobra.Command)
-	walk = func(c *cobra.Command) {
-		add := func(f *pflag.Flag) { known[f.Name] = true }
-		c.Flags().VisitAll(add)
-		c.PersistentFlags().VisitAll(add)
-		for _, sub := range c.Commands() {
-			walk(sub)
-		}
+// colored reports whether what goes to a stream may have colour.
+func (a *app) colored(stream io.Writer) bool {
+	if a.color || env("CLI_FORCE_COLOR") != "" {
+		return true
 	}
-	walk(root)
-	out := make([]string, 0, len(args))
-	for i, arg := range args {
-		if arg == "--" {
-			return append(out, args[i:]...)
-		}
-		if name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "="); strings.HasPrefix(arg, "-") && len(name) > 1 && known[name] {
-			arg = "-" + arg
-		}
-		out = append(out, arg)
-	}
-	return out
+	return isTerminal(stream) && !a.noColor && env("CLI_NO_COLOR") == "" && os.Getenv("NO_COLOR") == ""
+}
+
+// marked says on the error stream what makes an answer less than current.
+func (a *app) marked(meta api.QueryMeta) {
+	fmt.Fprintf(a.err, "Warning: no leader answers. This is what the agent at %s knew %s ago; it may be old.\n",
+		a.agentAddr(), meta.LastContact.Round(time.Second))
 }

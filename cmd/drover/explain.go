@@ -21,14 +21,22 @@ func writeExplanation(w io.Writer, e *state.Explanation) error {
 }
 
 func writeGroupExplanation(w io.Writer, g state.GroupExplanation) error {
-	fmt.Fprintf(w, "Group %q: %d of %d copies placed", g.TaskGroup, g.Placed, g.Wanted)
-	if g.Unplaced == 0 {
-		fmt.Fprintf(w, "; %d of %d nodes could take one more\n", g.NodesFeasible, g.NodesEvaluated)
-	} else {
-		fmt.Fprintf(w, ", %d cannot be placed: %d of %d nodes fit\n", g.Unplaced, g.NodesFeasible, g.NodesEvaluated)
+	fmt.Fprintf(w, "Group %q: %d of %s placed", g.TaskGroup, g.Placed, plural(g.Wanted, "copy"))
+	switch {
+	case g.Unplaced == 0:
+		fmt.Fprintf(w, "; %d of %s could take one more\n", g.NodesFeasible, plural(g.NodesEvaluated, "node"))
+	case g.NodesEvaluated == 0:
+		_, err := fmt.Fprintf(w, ", %d cannot be placed: no node has registered\n  Start an agent with --client, or client { enabled = true }. `drover node status` lists the nodes.\n", g.Unplaced)
+		return err
+	default:
+		fmt.Fprintf(w, ", %d cannot be placed: %d of %s could take one more\n", g.Unplaced, g.NodesFeasible, plural(g.NodesEvaluated, "node"))
+	}
+	width := 0
+	for _, r := range g.Reasons {
+		width = max(width, len(plural(r.Nodes, "node")))
 	}
 	for _, r := range g.Reasons {
-		fmt.Fprintf(w, "  %4d nodes  %s: %s\n", r.Nodes, r.Filter, r.Detail)
+		fmt.Fprintf(w, "  %*s  %s: %s\n", width, plural(r.Nodes, "node"), r.Filter, r.Detail)
 	}
 	if m := g.NearestMiss; m != nil && g.Unplaced > 0 {
 		fmt.Fprintf(w, "  nearest miss: node %s (%s)\n", m.NodeName, shortID(m.NodeID, false))
@@ -37,7 +45,7 @@ func writeGroupExplanation(w io.Writer, g state.GroupExplanation) error {
 		}
 	}
 	for _, s := range g.Suggestions {
-		if _, err := fmt.Fprintf(w, "  try: %s (%d nodes would fit)\n", s.Change, s.Nodes); err != nil {
+		if _, err := fmt.Fprintf(w, "  try: %s (%s would fit)\n", s.Change, plural(s.Nodes, "node")); err != nil {
 			return err
 		}
 	}

@@ -11,54 +11,90 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/state"
 )
 
 func newJobStatus(a *app) *cobra.Command {
 	var s shape
 	var verbose, all bool
+	r := &reader{app: a}
 	cmd := &cobra.Command{
-		Use:     "status [job]",
-		Short:   "List jobs, or show one with its allocations",
-		Example: "  drover job status\n  drover job status hello\n  drover job status -t '{{range .}}{{.ID}} {{end}}'",
-		Args:    cobra.MaximumNArgs(1),
+		Use:        "status [job]",
+		Short:      "List jobs, or show one with its allocations",
+		Example:    "  drover job status\n  drover job status hello\n  drover job status -t '{{range .}}{{.ID}} {{end}}'",
+		SuggestFor: []string{"list", "ls", "ps", "get", "describe", "inspect", "allocs"},
+		Args:       arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				return listJobs(cmd.Context(), a, c, s)
+				return listJobs(cmd.Context(), r, c, s)
 			}
-			return showJob(cmd.Context(), a, c, args[0], s, verbose, all)
+			return showJob(cmd.Context(), r, c, args[0], s, verbose, all)
 		},
 		ValidArgsFunction: a.completeJobs,
 	}
 	s.addFlags(cmd)
+	r.addFlags(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole IDs")
-	cmd.Flags().BoolVar(&all, "all-allocs", false, "ended allocations of older versions too")
+	cmd.Flags().BoolVar(&all, "all-allocs", false, "all copies that ended too, not only the last of each")
 	return cmd
 }
 
-func listJobs(ctx context.Context, a *app, c *api.Client, s shape) error {
-	jobs, _, err := api.All(ctx, c.Jobs, api.QueryOptions{})
+func listJobs(ctx context.Context, r *reader, c *api.Client, s shape) error {
+	jobs, err := fetchAll(ctx, r, api.QueryOptions{}, c.Jobs)
 	if err != nil {
 		return err
 	}
-	return s.print(a.out, jobs, func(w io.Writer) error {
+	everywhere := r.app.inNamespace() == api.AllNamespaces
+	return s.print(r.app.out, jobs, func(w io.Writer) error {
 		if len(jobs) == 0 {
-			_, err := fmt.Fprintln(w, "No jobs. `drover job init` writes an example, `drover job run` runs it.")
-			return err
+			return noJobs(w, r.app.inNamespace())
+		}
+		header := "ID|Type|Priority|Status|Submit Date"
+		if everywhere {
+			header = "ID|Namespace|Type|Priority|Status|Submit Date"
 		}
 		var rows [][]string
 		for _, j := range jobs {
-			status := j.Status
-			if j.Stop {
-				status += " (stopped)"
+			row := []string{j.ID, j.Type, strconv.Itoa(j.Priority), jobStatusWords(j.Status, j.Stop, queued(j.JobSummary)), when(j.SubmitTime)}
+			if everywhere {
+				row = append([]string{j.ID, j.Namespace}, row[1:]...)
 			}
-			rows = append(rows, []string{j.ID, j.Type, strconv.Itoa(j.Priority), status, when(j.SubmitTime)})
+			rows = append(rows, row)
 		}
-		return table(w, "ID|Type|Priority|Status|Submit Date", rows)
+		return table(w, header, rows)
 	})
+}
+
+func noJobs(w io.Writer, namespace string) error {
+	if namespace != "" && namespace != api.AllNamespaces {
+		_, err := fmt.Fprintf(w, "No jobs in namespace %q. `drover job status --namespace '*'` lists all.\n", namespace)
+		return err
+	}
+	_, err := fmt.Fprintln(w, "No jobs. `drover job init` writes an example, `drover job run` runs it.")
+	return err
+}
+
+// jobStatusWords is a job's status with what the one word does not tell.
+func jobStatusWords(status string, stopped bool, unplaced int) string {
+	switch {
+	case stopped:
+		return status + " (stopped)"
+	case unplaced > 0:
+		return fmt.Sprintf("%s (%d not placed)", status, unplaced)
+	}
+	return status
+}
+
+func queued(s api.JobSummary) int {
+	n := 0
+	for _, g := range s.Summary {
+		n += g.Queued
+	}
+	return n
 }
 
 // jobStatus is what `job status` shows of one job.
@@ -67,34 +103,29 @@ type jobStatus struct {
 	Allocations []api.AllocListItem
 }
 
-func showJob(ctx context.Context, a *app, c *api.Client, prefix string, s shape, verbose, all bool) error {
-	found, err := c.FindJob(ctx, prefix, api.QueryOptions{})
+func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, verbose, all bool) error {
+	found, err := find(ctx, r, api.QueryOptions{}, prefix, c.FindJob)
 	if err != nil {
 		return err
 	}
 	q := api.QueryOptions{Namespace: found.Namespace}
-	job, _, err := c.Job(ctx, found.ID, q)
+	job, err := fetch(r, q, func(q api.QueryOptions) (*api.JobView, api.QueryMeta, error) { return c.Job(ctx, found.ID, q) })
 	if err != nil {
 		return err
 	}
-	list := func(ctx context.Context, q api.QueryOptions) ([]api.AllocListItem, api.QueryMeta, error) {
+	allocs, err := fetchAll(ctx, r, q, func(ctx context.Context, q api.QueryOptions) ([]api.AllocListItem, api.QueryMeta, error) {
 		return c.JobAllocations(ctx, found.ID, q)
-	}
-	allocs, _, err := api.All(ctx, list, q)
+	})
 	if err != nil {
 		return err
 	}
 	st := jobStatus{JobView: job, Allocations: allocs}
-	return s.print(a.out, st, func(w io.Writer) error { return st.write(w, verbose, all) })
+	return s.print(r.app.out, st, func(w io.Writer) error { return st.write(w, verbose, all) })
 }
 
 func (st jobStatus) write(w io.Writer, verbose, all bool) error {
-	status := st.Status
-	if st.Stop {
-		status += " (stopped)"
-	}
-	if err := facts(w, "ID", st.ID, "Name", st.Name, "Submit Date", when(st.SubmitTime), "Type", st.Type,
-		"Priority", strconv.Itoa(st.Priority), "Node Pool", st.NodePool, "Status", status,
+	if err := facts(w, "ID", st.ID, "Name", st.Name, "Namespace", st.Namespace, "Submit Date", when(st.SubmitTime), "Type", st.Type,
+		"Priority", strconv.Itoa(st.Priority), "Node Pool", st.NodePool, "Status", jobStatusWords(st.Status, st.Stop, queued(st.JobSummary)),
 		"Version", strconv.FormatUint(st.Version, 10), "Modify Index", strconv.FormatUint(st.JobModifyIndex, 10)); err != nil {
 		return err
 	}
@@ -112,44 +143,100 @@ func (st jobStatus) write(w io.Writer, verbose, all bool) error {
 		return err
 	}
 	if b := st.Blocked; b != nil {
-		fmt.Fprintf(w, "\nBlocked since %s: %s\n  drover job why %s   says what would help\n", when(b.Since), b.Reason, st.ID)
+		fmt.Fprintf(w, "\nNot placed since %s: %s\n  drover job why %s   says what would help\n", when(b.Since), b.Reason, st.ID)
 	}
-	fmt.Fprintln(w, "\nAllocations")
-	allocs := st.Allocations
+	if !st.Stop {
+		writeFailed(w, failedNow(st.Job, st.Allocations))
+	}
+	allocs, left := st.Allocations, 0
 	if !all {
-		allocs = current(allocs, st.Version)
+		allocs, left = current(allocs)
 	}
 	if len(allocs) == 0 {
-		_, err := fmt.Fprintln(w, "No allocations placed")
+		_, err := fmt.Fprintln(w, "\nNo allocations.")
 		return err
 	}
-	return allocTable(w, allocs, verbose)
+	fmt.Fprintln(w, "\nAllocations")
+	if err := allocTable(w, allocs, verbose, false); err != nil {
+		return err
+	}
+	if left > 0 {
+		_, err := fmt.Fprintf(w, "%s that ended before: --all-allocs\n", plural(left, "allocation"))
+		return err
+	}
+	return nil
 }
 
-// current leaves out ended allocations of older versions, and of this one all but the newest few.
-func current(allocs []api.AllocListItem, version uint64) []api.AllocListItem {
+// failedNow are the copies that failed and have no successor yet.
+func failedNow(job *state.Job, allocs []api.AllocListItem) []api.AllocListItem {
 	var out []api.AllocListItem
-	for _, x := range allocs {
-		if x.JobVersion == version || !ended(x) {
+	for _, s := range slotsOf(allocs) {
+		x := s.best
+		if g := job.Group(x.TaskGroup); g != nil && x.Index < g.Count && x.ClientStatus == state.ClientFailed {
 			out = append(out, x)
 		}
 	}
+	sort.Slice(out, func(i, j int) bool { return out[i].CreateIndex > out[j].CreateIndex })
 	return out
 }
 
-func ended(x api.AllocListItem) bool {
-	return x.ClientStatus == "complete" || x.ClientStatus == "failed" || x.ClientStatus == "lost"
+// writeFailed says why copies failed, each reason once, and where to look.
+func writeFailed(w io.Writer, failed []api.AllocListItem) {
+	if len(failed) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nFailed")
+	said := map[string]bool{}
+	for _, x := range failed {
+		if !said[x.ClientDescription] {
+			said[x.ClientDescription] = true
+			fmt.Fprintf(w, "  %s (%s) on %s: %s\n", x.Name, shortID(x.ID, false), x.NodeName, orElse(x.ClientDescription, "no reason was reported"))
+		}
+	}
+	id := shortID(failed[0].ID, false)
+	fmt.Fprintf(w, "  drover alloc status %s          shows what happened\n  drover alloc logs --stderr %s   shows what it wrote\n", id, id)
 }
 
-func allocTable(w io.Writer, allocs []api.AllocListItem, verbose bool) error {
-	sort.SliceStable(allocs, func(i, j int) bool { return allocs[i].CreateIndex > allocs[j].CreateIndex })
+// current leaves out of ended allocations all but the newest of each slot, and counts them.
+func current(allocs []api.AllocListItem) (out []api.AllocListItem, left int) {
+	last := map[string]uint64{}
+	for _, x := range allocs {
+		last[x.Name] = max(last[x.Name], x.CreateIndex)
+	}
+	for _, x := range allocs {
+		if !ended(x) || x.CreateIndex == last[x.Name] {
+			out = append(out, x)
+		} else {
+			left++
+		}
+	}
+	return out, left
+}
+
+func ended(x api.AllocListItem) bool {
+	return x.ClientStatus == state.ClientComplete || x.ClientStatus == state.ClientFailed || x.ClientStatus == state.ClientLost
+}
+
+// allocTable lists allocations, newest first, with their jobs where they are of several.
+func allocTable(w io.Writer, allocs []api.AllocListItem, verbose, jobs bool) error {
+	sort.SliceStable(allocs, func(i, j int) bool {
+		if allocs[i].CreateIndex != allocs[j].CreateIndex {
+			return allocs[i].CreateIndex > allocs[j].CreateIndex
+		}
+		return allocs[i].Index < allocs[j].Index
+	})
 	now := time.Now()
 	var rows [][]string
 	for _, x := range allocs {
-		rows = append(rows, []string{
-			shortID(x.ID, verbose), shortID(x.NodeID, verbose), x.NodeName, x.TaskGroup, strconv.FormatUint(x.JobVersion, 10),
-			x.DesiredStatus, x.ClientStatus, ago(x.CreateTime, now), ago(x.ModifyTime, now),
-		})
+		row := []string{shortID(x.ID, verbose), shortID(x.NodeID, verbose), x.NodeName}
+		if jobs {
+			row = append(row, x.JobID)
+		}
+		rows = append(rows, append(row, x.TaskGroup, strconv.FormatUint(x.JobVersion, 10),
+			x.DesiredStatus, x.ClientStatus, ago(x.CreateTime, now), ago(x.ModifyTime, now)))
+	}
+	if jobs {
+		return table(w, "ID|Node ID|Node|Job ID|Task Group|Version|Desired|Status|Created|Modified", rows)
 	}
 	return table(w, "ID|Node ID|Node|Task Group|Version|Desired|Status|Created|Modified", rows)
 }
@@ -161,66 +248,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-func newJobStop(a *app) *cobra.Command {
-	var purge, detach, yes bool
-	cmd := &cobra.Command{
-		Use:     "stop <job>",
-		Short:   "Stop all copies of a job",
-		Example: "  drover job stop hello\n  drover job stop --purge hello   # and forget it",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			job, err := c.FindJob(cmd.Context(), args[0], api.QueryOptions{})
-			if err != nil {
-				return err
-			}
-			resp, err := c.StopJob(cmd.Context(), job.ID, purge, api.WriteOptions{Namespace: job.Namespace})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "Job %q asked to stop.\n", job.ID)
-			if detach {
-				return nil
-			}
-			return followStop(cmd.Context(), a, c, job.Namespace, job.ID, resp.Index)
-		},
-		ValidArgsFunction: a.completeJobs,
-	}
-	cmd.Flags().BoolVar(&purge, "purge", false, "forget the job once its copies have ended")
-	cmd.Flags().BoolVar(&detach, "detach", false, "return at once instead of waiting for the copies to end")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "accepted for scripts; nothing is asked")
-	return cmd
-}
-
-func newJobWhy(a *app) *cobra.Command {
-	var s shape
-	cmd := &cobra.Command{
-		Use:     "why <job>",
-		Short:   "Say why copies cannot be placed, and what would help",
-		Example: "  drover job why hello",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			job, err := c.FindJob(cmd.Context(), args[0], api.QueryOptions{})
-			if err != nil {
-				return err
-			}
-			e, _, err := c.ExplainJob(cmd.Context(), job.ID, api.QueryOptions{Namespace: job.Namespace})
-			if err != nil {
-				return err
-			}
-			return s.print(a.out, e, func(w io.Writer) error { return writeExplanation(w, e) })
-		},
-		ValidArgsFunction: a.completeJobs,
-	}
-	s.addFlags(cmd)
-	return cmd
 }

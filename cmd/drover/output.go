@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -21,24 +22,31 @@ type shape struct {
 // addFlags gives a command --json and -t.
 func (s *shape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.json, "json", false, "print the answer as JSON")
-	cmd.Flags().StringVarP(&s.template, "template", "t", "", "print the answer through a Go template, for example '{{.ID}}'")
+	cmd.Flags().StringVarP(&s.template, "template", "t", "", "print the answer through a Go `template`, for example '{{.ID}}'")
 	cmd.MarkFlagsMutuallyExclusive("json", "template")
 }
+
+// given reports whether the user asked for an answer for programs.
+func (s shape) given() bool { return s.json || s.template != "" }
 
 // print writes v as the flags say; people is called when they say nothing.
 func (s shape) print(w io.Writer, v any, people func(io.Writer) error) error {
 	switch {
 	case s.json:
+		if list := reflect.ValueOf(v); list.Kind() == reflect.Slice && list.IsNil() {
+			v = []struct{}{} // an empty list, not null
+		}
 		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	case s.template != "":
 		t, err := template.New("output").Funcs(template.FuncMap{"json": toJSON, "join": strings.Join}).Parse(s.template)
 		if err != nil {
-			return fmt.Errorf("read --template: %w", err)
+			return fmt.Errorf("read --template: %w; --json shows the names", err)
 		}
 		if err := t.Execute(w, v); err != nil {
-			return fmt.Errorf("apply --template: %w", err)
+			return fmt.Errorf("apply --template: %w; --json shows the names", err)
 		}
 		_, err = fmt.Fprintln(w)
 		return err
@@ -112,6 +120,18 @@ func when(ns int64) string {
 		return "-"
 	}
 	return time.Unix(0, ns).Format("2006-01-02T15:04:05Z07:00")
+}
+
+// plural is a number with its noun: "1 copy", "3 copies".
+func plural(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "y"):
+		noun = strings.TrimSuffix(noun, "y") + "ies"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func orDash(s string) string {

@@ -2,9 +2,22 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
+
+// Groups of commands in the first help page.
+const (
+	groupNouns = "nouns"
+	groupShort = "short"
+	groupOther = "other"
+)
+
+// offline marks commands that ask no agent: the global flags are none of theirs.
+const offline = "offline"
 
 // newRoot is the tree of commands.
 func newRoot(a *app) *cobra.Command {
@@ -13,40 +26,164 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Run work on a herd of machines",
 		Long: `Drover runs containers and programs on a herd of machines. Every machine runs the same agent; a few of them keep the
 cluster's state among themselves; what runs on a machine that dies runs elsewhere.`,
-		Example: `  drover agent --dev          # a cluster of one, nothing to configure
-  drover job init             # an example job file
+		Example: `  drover agent --dev               # a cluster of one, nothing to configure
+  drover job init                  # an example job file
   drover job run hello.nomad.hcl
   drover job status hello`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          helpOrUnknown,
 	}
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetIn(a.in)
 	root.SetVersionTemplate("Drover {{.Version}}\n")
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(usageTemplate)
 	a.addGlobalFlags(root.PersistentFlags())
-	root.AddCommand(newAgentCommand(a), newVersionCommand(a))
+	root.AddGroup(&cobra.Group{ID: groupNouns, Title: "Commands:"}, &cobra.Group{ID: groupShort, Title: "Short forms:"},
+		&cobra.Group{ID: groupOther, Title: "Other commands:"})
 	root.AddCommand(commands(a)...)
+	root.SetHelpCommand(newHelp(a))
+	root.InitDefaultHelpCmd()
+	finish(root)
 	return root
 }
 
-func newVersionCommand(a *app) *cobra.Command {
+// finish gives every command what none should lack.
+func finish(cmd *cobra.Command) {
+	if cmd.ValidArgsFunction == nil && !strings.Contains(cmd.Use, "file") && !strings.Contains(cmd.Use, "path") && !cmd.HasSubCommands() && len(cmd.ValidArgs) == 0 {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	cmd.InitDefaultHelpFlag()
+	if f := cmd.Flags().Lookup("help"); f != nil {
+		f.Usage = "explain this command"
+	}
+	for _, sub := range cmd.Commands() {
+		finish(sub)
+	}
+}
+
+// usageTemplate is the part of a help page behind the description. Global flags are explained once, on the first page; other pages
+// only name them.
+const usageTemplate = `Usage:{{if .Runnable}}{{if .HasSubCommands}}
+  {{.CommandPath}} <command>{{else}}
+  {{.UseLine}}{{end}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
+
+Commands:{{range $cmds}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+
+{{$group.Title}}{{range $cmds}}{{if (and (eq .GroupID $group.ID) .IsAvailableCommand)}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if and .HasAvailableLocalFlags .HasParent}}
+
+Flags:
+{{.LocalNonPersistentFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if not .HasParent}}
+
+Flags of every command that asks an agent:
+{{.PersistentFlags.FlagUsages | trimTrailingWhitespaces}}{{else if not (index .Annotations "offline")}}
+
+Global flags, explained by ` + "`drover --help`" + `:
+  --address --namespace --region --token --no-color --force-color{{end}}{{if .HasAvailableSubCommands}}
+
+` + "`{{.CommandPath}} <command> --help`" + ` explains a command. Long flags take one dash or two.{{end}}
+`
+
+// helpOrUnknown is what a command does that only holds others.
+func helpOrUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	return unknownVerb(cmd, args[0])
+}
+
+func newHelp(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  drover version",
-		Args:    cobra.NoArgs,
+		Use:         "help [command]",
+		Short:       "Explain a command",
+		Example:     "  drover help job run",
+		GroupID:     groupOther,
+		Annotations: map[string]string{offline: "true"},
+		Args:        cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about := cmd.Root()
+			for _, word := range args {
+				sub := subCommand(about, word)
+				if sub == nil {
+					return unknownVerb(about, word)
+				}
+				about = sub
+			}
+			about.SetOut(a.out)
+			return about.Help()
+		},
+	}
+}
+
+// versionView is what `version` says.
+type versionView struct {
+	Version string
+	Go      string
+	OS      string
+	Arch    string
+}
+
+func newVersionCommand(a *app) *cobra.Command {
+	var s shape
+	cmd := &cobra.Command{
+		Use:         "version",
+		Short:       "Print the version",
+		Example:     "  drover version\n  drover version --json",
+		GroupID:     groupOther,
+		Annotations: map[string]string{offline: "true"},
+		Args:        arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.out, "Drover", version)
-			return err
+			v := versionView{version, runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			return s.print(a.out, v, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, "Drover", v.Version)
+				return err
+			})
+		},
+	}
+	s.addFlags(cmd)
+	return cmd
+}
+
+func newCompletion(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion bash|zsh|fish",
+		Short: "Print a script that completes commands, flags and IDs in a shell",
+		Long: `Print a script with which a shell completes commands, flags, and the IDs of jobs, allocations and nodes, which it asks the agent for.
+To have it in every new shell, put the line of the example into the shell's start file.`,
+		Example: `  source <(drover completion bash)                                      # ~/.bashrc, with the package bash-completion
+  source <(drover completion zsh)                                       # ~/.zshrc, behind compinit
+  drover completion fish > ~/.config/fish/completions/drover.fish`,
+		GroupID:     groupOther,
+		Annotations: map[string]string{offline: "true"},
+		ValidArgs:   []string{"bash", "zsh", "fish"},
+		Args:        arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch root := cmd.Root(); args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(a.out, true)
+			case "zsh":
+				return root.GenZshCompletion(a.out)
+			case "fish":
+				return root.GenFishCompletion(a.out, true)
+			}
+			return fmt.Errorf("no completion for %q: there is one for bash, zsh and fish", args[0])
 		},
 	}
 }
 
 // noun is a command that only holds verbs.
 func noun(use, short, example string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Example: example}
+	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: helpOrUnknown}
 	cmd.AddCommand(verbs...)
 	return cmd
 }

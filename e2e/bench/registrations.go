@@ -3,22 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
-	"time"
+	"os"
+	"path/filepath"
+	"strings"
 
-	"github.com/drover-io/drover/api"
 	"github.com/drover-io/drover/e2e/herd"
-	"github.com/drover-io/drover/state"
 )
 
-const (
-	minRegistrations = 300 // a second
-	users            = 32
-	registerFor      = 10 * time.Second
-	readFor          = 5 * time.Second
-	warmUp           = 2 * time.Second
-)
+const minRegistrations = 300 // a second
 
 // measureRegistrations registers jobs of no copies through all three servers of a cluster, from many users at the same time, and
 // then reads them, stale and through the leader.
@@ -30,43 +22,86 @@ func measureRegistrations(ctx context.Context, o options) ([]figure, error) {
 	// The work of these machines is of no interest, so no containerd on them either.
 	cluster := herd.Options{Servers: 3, Config: "drivers {\n  enabled = [\"exec\"]\n}"}
 	err := withHerd(ctx, o, cluster, func(h *herd.Herd) error {
-		leader, err := h.Leader(ctx)
+		t, err := newTraffic(ctx, h)
 		if err != nil {
 			return err
 		}
-		l := &load1{h: h, leader: leader}
-		if _, err := l.run(ctx, warmUp, l.register); err != nil {
+		defer t.close()
+		if err := t.writes(ctx, o, &writes, &latency); err != nil {
 			return err
 		}
-		var share []float64
-		for range o.runs {
-			r, err := l.run(ctx, registerFor, l.register)
-			if err != nil {
-				return err
-			}
-			writes.values, latency.values = append(writes.values, r.rate()), append(latency.values, r.median())
-			share = append(share, 100*float64(r.forwarded)/float64(r.done))
+		if err := t.reads(ctx, o, &stale, true); err != nil {
+			return err
 		}
-		writes.add("forwarded_percent", round(median(share)))
-		for f, do := range map[*figure]action{&stale: l.readStale, &fresh: l.readFresh} {
-			for range o.runs {
-				r, err := l.run(ctx, readFor, do)
-				if err != nil {
-					return err
-				}
-				f.values = append(f.values, r.rate())
-			}
-		}
-		return nil
+		return t.reads(ctx, o, &fresh, false)
 	})
 	if err != nil {
 		return nil, err
 	}
-	disk, fileSystem := diskOf(filepathDir(o.dir))
-	writes.add("servers", 3)
-	writes.add("users", users)
-	writes.add("fsync", "every entry, on each server, before it is acknowledged")
-	writes.add("disk", disk)
-	writes.add("file_system", fileSystem)
+	fresh.add("note", "the leader answers, also what others are asked")
 	return []figure{writes, latency, stale, fresh}, nil
 }
+
+// writes measures registrations.
+func (t *traffic) writes(ctx context.Context, o options, rate, latency *figure) error {
+	if _, err := t.run(ctx, warmUp, t.register); err != nil {
+		return err
+	}
+	var share, flushes []float64
+	for range o.runs {
+		before := flushesOf(o.dir)
+		r, err := t.run(ctx, registerFor, t.register)
+		if err != nil {
+			return err
+		}
+		rate.values, latency.values = append(rate.values, r.rate()), append(latency.values, r.latency())
+		share = append(share, 100*float64(r.forwarded)/float64(r.done))
+		flushes = append(flushes, float64(flushesOf(o.dir)-before)/r.took.Seconds())
+	}
+	disk, fileSystem := diskOf(o.dir)
+	rate.add("servers", len(t.herd.Nodes))
+	rate.add("users", users)
+	rate.add("forwarded_percent", round(median(share))) // asked of a follower, which passed it to the leader
+	rate.add("fsync", "each server syncs its log before it counts a write")
+	rate.add("disk_flushes_per_s", round(median(flushes)))
+	rate.add("disk", disk)
+	rate.add("file_system", fileSystem)
+	if fileSystem == "tmpfs" {
+		rate.broken = "the disks are in memory: set TMPDIR to a directory on a disk"
+	}
+	return nil
+}
+
+// reads measures reads of one job.
+func (t *traffic) reads(ctx context.Context, o options, rate *figure, stale bool) error {
+	for range o.runs {
+		r, err := t.run(ctx, readFor, t.read(stale))
+		if err != nil {
+			return err
+		}
+		rate.values = append(rate.values, r.rate())
+	}
+	rate.add("users", users)
+	return nil
+}
+
+// flushesOf counts the flushes of the device below a directory since boot; 0 when the kernel does not say.
+func flushesOf(dir string) int64 {
+	var flushes int64
+	device, _, _ := strings.Cut(firstWord(diskOf(dir)), " ")
+	b, err := os.ReadFile("/proc/diskstats")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) > 18 && f[2] == filepath.Base(device) {
+			if _, err := fmt.Sscan(f[18], &flushes); err != nil {
+				return 0
+			}
+		}
+	}
+	return flushes
+}
+
+func firstWord(first, _ string) string { return first }

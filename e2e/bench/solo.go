@@ -75,7 +75,7 @@ func (s *solo) ready(ctx context.Context) error {
 		switch {
 		case n.Name != s.Name || n.Status != state.NodeStatusReady:
 		case herd.OuterUID() == 0 && !n.Drivers["containerd"].Healthy:
-			return fmt.Errorf("containerd of node %s: %s", n.Name, n.Drivers["containerd"].Message)
+			return fmt.Errorf("containerd of node %s: %s", n.Name, n.Drivers["containerd"].HealthDescription)
 		default:
 			return nil
 		}

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agext/levenshtein"
-
+	"github.com/drover-io/drover/internal/nearest"
 	"github.com/drover-io/drover/runtime"
 )
 
@@ -102,21 +101,10 @@ func unknownKey(key string, known map[string]decoder) error {
 	if slices.Contains(refused, key) {
 		return fmt.Errorf("config.%s: not supported yet: %s", key, key)
 	}
-	if near := nearest(key, append(sortedKeys(known), refused...)); near != "" {
+	if near := nearest.Name(key, append(sortedKeys(known), refused...)); near != "" {
 		return fmt.Errorf("config.%s: unknown key; did you mean %q?", key, near)
 	}
 	return fmt.Errorf("config.%s: unknown key; known are %s", key, strings.Join(sortedKeys(known), ", "))
-}
-
-// nearest is the name that key was probably meant to be, or "".
-func nearest(key string, names []string) string {
-	best, dist := "", 1+len(key)/3
-	for _, n := range names {
-		if d := levenshtein.Distance(key, n, nil); d <= dist && (best == "" || d < dist) {
-			best, dist = n, d
-		}
-	}
-	return best
 }
 
 func decodeWorkDir(o *options, v any) (err error) {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/drover-io/drover/internal/nearest"
 	"github.com/drover-io/drover/runtime"
 )
 
@@ -107,33 +108,10 @@ func unknownKey(key string) error {
 	if slices.Contains(laterConfig(), key) {
 		return fmt.Errorf("config: %s is not supported by the exec driver yet: remove it", key)
 	}
-	for _, known := range knownConfig() {
-		if distance(key, known) <= 2 {
-			return fmt.Errorf("config: unknown key %q: did you mean %q?", key, known)
-		}
+	if known := nearest.Name(key, knownConfig()); known != "" {
+		return fmt.Errorf("config: unknown key %q: did you mean %q?", key, known)
 	}
 	return fmt.Errorf("config: unknown key %q: the exec driver knows %s", key, strings.Join(knownConfig(), " and "))
-}
-
-// distance is the number of single-letter edits (Levenshtein) between two names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := corner
-			if a[i] != b[j] {
-				d++
-			}
-			corner = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // findCommand finds the program file. A name with a slash is taken from the working directory, or from the task's local

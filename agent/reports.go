@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/consensus"
+	"github.com/drover-io/drover/state"
+)
+
+const (
+	// gatherFor is how long the first report of a batch waits for others: one fsync then serves them all.
+	gatherFor = 3 * time.Millisecond
+	// maxGathered bounds the bytes of the reports in one entry.
+	maxGathered = consensus.MaxProposal / 2
+)
+
+// reportCall is one node's report, waiting to be committed together with others.
+type reportCall struct {
+	report state.NodeReport
+	size   int // bytes in the log
+	done   chan reportDone
+}
+
+// reportDone is the fate of a reportCall.
+type reportDone struct {
+	index uint64
+	err   error
+}
+
+// gatherReports commits the nodes' reports, those that arrive within a few milliseconds together.
+func (t *term) gatherReports(ctx context.Context) error {
+	var left []reportCall
+	for {
+		batch := left
+		if len(batch) == 0 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case c := <-t.reports:
+				batch = []reportCall{c}
+			}
+		}
+		batch, left = t.gather(ctx, batch)
+		t.commitReports(ctx, batch)
+	}
+}
+
+// gather waits a moment for more reports, as long as they fit into one entry; left is the one that did not.
+func (t *term) gather(ctx context.Context, batch []reportCall) (full, left []reportCall) {
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
+	for size := batch[0].size; ; {
+		select {
+		case c := <-t.reports:
+			if size += c.size; size > maxGathered {
+				return batch, []reportCall{c}
+			}
+			batch = append(batch, c)
+		case <-timer.C:
+			return batch, nil
+		case <-ctx.Done():
+			return batch, nil
+		}
+	}
+}
+
+func (t *term) commitReports(ctx context.Context, batch []reportCall) {
+	cmd := state.Report{Time: t.clock.Now()}
+	for _, c := range batch {
+		cmd.Nodes = append(cmd.Nodes, c.report)
+	}
+	_, index, err := t.s.commit(ctx, cmd)
+	for _, c := range batch {
+		c.done <- reportDone{index: index, err: err} // buffered: the caller may have gone
+	}
+}
+
+// report hands a node's report to the gatherer and waits for it to be in the log. One that is too large for an entry goes there
+// in parts.
+func (t *term) report(ctx context.Context, r state.NodeReport) (uint64, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return 0, fmt.Errorf("encode report of node %s: %w", r.NodeID, err)
+	}
+	if n := len(r.Allocs) / 2; n > 0 && len(data) > maxGathered {
+		first, second := r, r
+		first.Allocs, second.Allocs = r.Allocs[:n], r.Allocs[n:]
+		if index, err := t.report(ctx, first); err != nil {
+			return index, err
+		}
+		return t.report(ctx, second)
+	}
+	c := reportCall{report: r, size: len(data), done: make(chan reportDone, 1)}
+	select {
+	case t.reports <- c:
+	case <-t.ended:
+		return 0, api.ErrNotLeader
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	select {
+	case d := <-c.done:
+		return d.index, d.err
+	case <-t.ended:
+	case <-ctx.Done():
+	}
+	return 0, api.ErrUnknownOutcome
+}
