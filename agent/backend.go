@@ -248,7 +248,7 @@ func (s *server) RestoreSnapshot(ctx context.Context, r io.Reader, size int64) e
 }
 
 func (s *server) plan(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView {
-	return sched.DryRun(snap, job, now)
+	return s.schedOptions().DryRun(snap, job, now)
 }
 
 func (s *server) why(snap *state.Snapshot, namespace, jobID string, now int64) *state.Explanation {

@@ -17,7 +17,8 @@
 //     longer passes its constraints. Every other change (count, priority, reschedule, update, constraints that still hold) is
 //     in place: the copy stays, with the version that it was placed with.
 //   - Outdated copies are replaced UpdateStrategy.MaxParallel at a time; the next wait until the slots already replaced run.
-//     Where old and new do not fit side by side the old one stops first.
+//     Where old and new do not fit side by side the old one stops first, and its successor waits for its place. Copies that no
+//     longer fit on a node that shrank leave it at the same pace, when there is room elsewhere.
 //   - A failed copy is replaced as its ReschedulePolicy says, a complete batch copy never, a copy on a down node at once. A copy
 //     on a disconnected node is kept: it may be running.
 //

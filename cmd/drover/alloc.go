@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/state"
 )
 
 func isNotFound(err error) bool { return errors.Is(err, api.ErrNotFound) }
@@ -17,42 +19,56 @@ func isNotFound(err error) bool { return errors.Is(err, api.ErrNotFound) }
 func newAllocStatus(a *app) *cobra.Command {
 	var s shape
 	var verbose bool
+	r := &reader{app: a}
 	cmd := &cobra.Command{
-		Use:     "status [alloc]",
-		Short:   "List allocations, or show one with its tasks and their events",
-		Example: "  drover alloc status\n  drover alloc status 8f3c",
-		Args:    cobra.MaximumNArgs(1),
+		Use:        "status [alloc]",
+		Short:      "List allocations, or show one with its tasks and their events",
+		Example:    "  drover alloc status\n  drover alloc status 8f3c\n  drover alloc status -t '{{.NodeName}}' 8f3c",
+		SuggestFor: []string{"list", "ls", "ps", "get", "describe", "inspect"},
+		Args:       arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				allocs, _, err := api.All(cmd.Context(), c.Allocations, api.QueryOptions{})
-				if err != nil {
-					return err
-				}
-				return s.print(a.out, allocs, func(w io.Writer) error { return allocTable(w, allocs, verbose) })
+				return listAllocs(cmd.Context(), r, c, s, verbose)
 			}
-			return showAlloc(cmd.Context(), a, c, args[0], s, verbose)
+			return showAlloc(cmd.Context(), r, c, args[0], s, verbose)
 		},
 		ValidArgsFunction: a.completeAllocs,
 	}
 	s.addFlags(cmd)
+	r.addFlags(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole IDs")
 	return cmd
 }
 
-func showAlloc(ctx context.Context, a *app, c *api.Client, prefix string, s shape, verbose bool) error {
-	found, err := c.FindAllocation(ctx, prefix, api.QueryOptions{})
+func listAllocs(ctx context.Context, r *reader, c *api.Client, s shape, verbose bool) error {
+	allocs, err := fetchAll(ctx, r, api.QueryOptions{}, c.Allocations)
 	if err != nil {
 		return err
 	}
-	x, _, err := c.Allocation(ctx, found.ID, api.QueryOptions{Namespace: found.Namespace})
+	return s.print(r.app.out, allocs, func(w io.Writer) error {
+		if len(allocs) == 0 {
+			_, err := fmt.Fprintln(w, "No allocations. `drover job status` lists the jobs.")
+			return err
+		}
+		return allocTable(w, allocs, verbose, true)
+	})
+}
+
+func showAlloc(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, verbose bool) error {
+	found, err := find(ctx, r, api.QueryOptions{}, prefix, c.FindAllocation)
 	if err != nil {
 		return err
 	}
-	return s.print(a.out, x, func(w io.Writer) error { return writeAlloc(w, x, verbose) })
+	q := api.QueryOptions{Namespace: found.Namespace}
+	x, err := fetch(r, q, func(q api.QueryOptions) (*api.AllocView, api.QueryMeta, error) { return c.Allocation(ctx, found.ID, q) })
+	if err != nil {
+		return err
+	}
+	return s.print(r.app.out, x, func(w io.Writer) error { return writeAlloc(w, x, verbose) })
 }
 
 func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
@@ -61,6 +77,7 @@ func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
 		"Job ID", x.JobID, "Job Version", strconv.FormatUint(x.JobVersion, 10),
 		"Client Status", x.ClientStatus, "Client Description", orDash(x.ClientDescription),
 		"Desired Status", x.DesiredStatus, "Desired Description", orDash(x.DesiredDescription),
+		"Resources", fmt.Sprintf("%d MHz, %d MiB memory, %d MiB disk", x.Resources.CPU, x.Resources.MemoryMB, x.Resources.DiskMB),
 		"Created", when(x.CreateTime), "Modified", when(x.ModifyTime),
 	}
 	if x.PreviousAllocation != "" {
@@ -75,7 +92,7 @@ func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
 	if len(x.Ports) > 0 {
 		var rows [][]string
 		for _, p := range x.Ports {
-			rows = append(rows, []string{p.Label, fmt.Sprintf("%s:%d", p.HostIP, p.HostPort), strconv.Itoa(p.To)})
+			rows = append(rows, []string{p.Label, net.JoinHostPort(p.HostIP, strconv.Itoa(p.HostPort)), strconv.Itoa(p.To)})
 		}
 		fmt.Fprintln(w)
 		if err := table(w, "Port|Address|To", rows); err != nil {
@@ -83,71 +100,37 @@ func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
 		}
 	}
 	for _, name := range sortedKeys(x.TaskStates) {
-		t := x.TaskStates[name]
-		state := t.State
-		if t.Failed {
-			state += " (failed)"
-		}
-		fmt.Fprintf(w, "\nTask %q is %s, %d restarts\n", name, state, t.Restarts)
-		var rows [][]string
-		for i := len(t.Events) - 1; i >= 0; i-- {
-			e := t.Events[i]
-			rows = append(rows, []string{when(e.Time), e.Type, e.Message})
-		}
-		if err := table(w, "Time|Type|Description", rows); err != nil {
+		if err := writeTask(w, name, x.TaskStates[name]); err != nil {
 			return err
 		}
+	}
+	if len(x.TaskStates) == 0 {
+		_, err := fmt.Fprintln(w, "\nIts node has not reported about it yet.")
+		return err
+	}
+	if x.ClientStatus == state.ClientFailed {
+		_, err := fmt.Fprintf(w, "\n  drover alloc logs --stderr %s   shows what it wrote\n", shortID(x.ID, false))
+		return err
 	}
 	return nil
 }
 
-func newAllocLogs(a *app) *cobra.Command {
-	var follow, stderr, stdout bool
-	var task string
-	var tail int
-	var lines int
-	cmd := &cobra.Command{
-		Use:     "logs <alloc> [task]",
-		Short:   "Print what a task has written",
-		Example: "  drover alloc logs 8f3c\n  drover alloc logs -f --stderr 8f3c web\n  drover alloc logs --tail 20 8f3c",
-		Args:    cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			x, err := c.FindAllocation(cmd.Context(), args[0], api.QueryOptions{})
-			if err != nil {
-				return err
-			}
-			if len(args) == 2 {
-				task = args[1]
-			}
-			req := api.LogsRequest{AllocID: x.ID, Task: task, Type: api.LogStdout, Follow: follow, Origin: api.LogFromStart, Tail: max(tail, lines)}
-			if stderr {
-				req.Type = api.LogStderr
-			}
-			r, err := c.Logs(cmd.Context(), req)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = r.Close() }() // read to its end, or given up
-			_, err = io.Copy(a.out, r)
-			if cmd.Context().Err() != nil {
-				return nil // interrupted: that is how following ends
-			}
-			return err
-		},
-		ValidArgsFunction: a.completeAllocs,
+// writeTask shows how a task stands and what happened to it, newest first.
+func writeTask(w io.Writer, name string, t state.TaskState) error {
+	status := t.State
+	if t.Failed {
+		status += " (failed)"
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as the task writes, until it has ended")
-	cmd.Flags().BoolVar(&stderr, "stderr", false, "its standard error")
-	cmd.Flags().BoolVar(&stdout, "stdout", false, "its standard output (the default)")
-	cmd.Flags().StringVar(&task, "task", "", "the task, when the allocation has several")
-	cmd.Flags().IntVar(&tail, "tail", 0, "the last so many lines; 0 for all")
-	cmd.Flags().IntVarP(&lines, "lines", "n", 0, "the same as --tail")
-	cmd.MarkFlagsMutuallyExclusive("stderr", "stdout")
-	return cmd
+	if t.Restarts > 0 {
+		status += ", restarted " + plural(t.Restarts, "time")
+	}
+	fmt.Fprintf(w, "\nTask %q is %s\n", name, status)
+	var rows [][]string
+	for i := len(t.Events) - 1; i >= 0; i-- {
+		e := t.Events[i]
+		rows = append(rows, []string{when(e.Time), e.Type, e.Message})
+	}
+	return table(w, "Time|Type|Description", rows)
 }
 
 func newAllocStop(a *app) *cobra.Command {
@@ -155,7 +138,7 @@ func newAllocStop(a *app) *cobra.Command {
 		Use:     "stop <alloc>",
 		Short:   "Stop one copy; another is placed in its stead",
 		Example: "  drover alloc stop 8f3c",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -181,7 +164,7 @@ func newAllocRestart(a *app) *cobra.Command {
 		Use:     "restart <alloc> [task]",
 		Short:   "Restart the tasks of one copy where it is",
 		Example: "  drover alloc restart 8f3c",
-		Args:    cobra.RangeArgs(1, 2),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -202,6 +185,6 @@ func newAllocRestart(a *app) *cobra.Command {
 		},
 		ValidArgsFunction: a.completeAllocs,
 	}
-	cmd.Flags().StringVar(&task, "task", "", "only this task")
+	cmd.Flags().StringVar(&task, "task", "", "only this `task`")
 	return cmd
 }

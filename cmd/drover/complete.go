@@ -19,13 +19,13 @@ func (a *app) complete(cmd *cobra.Command, args []string, list func(context.Cont
 	}
 	c, err := a.client()
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
 	defer cancel()
 	names, err := list(ctx, c)
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -60,5 +60,16 @@ func (a *app) completeNodes(cmd *cobra.Command, args []string, word string) ([]s
 			out = append(out, n.ID+"\t"+n.Name)
 		}
 		return out, err
+	})
+}
+
+// completeTasks offers allocations, and behind one its tasks.
+func (a *app) completeTasks(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return a.completeAllocs(cmd, args, word)
+	}
+	return a.complete(cmd, nil, func(ctx context.Context, c *api.Client) ([]string, error) {
+		x, err := c.FindAllocation(ctx, args[0], api.QueryOptions{Stale: true})
+		return sortedKeys(x.TaskStates), err
 	})
 }

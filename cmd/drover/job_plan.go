@@ -1,104 +1,107 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/state"
 )
 
 // Exit codes of `job plan` that scripts rely on.
 const (
 	exitPlanChanges = exitCode(1)
-	exitPlanError   = 255
+	exitPlanError   = 255 // because 1 means that something would change
 )
-
-// planError makes every error of `job plan` exit with 255, because 1 means that something would change.
-type planError struct{ error }
-
-// ExitCode is what the process exits with.
-func (planError) ExitCode() int { return exitPlanError }
 
 func newJobPlan(a *app) *cobra.Command {
 	var f jobFile
 	var s shape
+	var detach, diff bool
 	cmd := &cobra.Command{
-		Use:     "plan <file>",
-		Short:   "Say what running a job would place and stop, changing nothing",
-		Long:    "Say what running a job would place and stop, where, changing nothing.\n\nExit code 0: nothing would change. 1: copies would be placed or stopped. 255: an error.",
-		Example: "  drover job plan hello.nomad.hcl",
-		Args:    cobra.ExactArgs(1),
+		Use:   "plan <file>",
+		Short: "Say what running a job would place and stop, changing nothing",
+		Long: `Say what running a job would place and stop, and where, and why what cannot be placed cannot, changing nothing.
+
+Exit code 0: no copy would be placed or stopped. 1: some would. 255: an error.`,
+		Example:    "  drover job plan hello.nomad.hcl\n  drover job plan -var copies=3 hello.nomad.hcl",
+		SuggestFor: []string{"diff", "dry-run"},
+		Args:       planArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			job, err := f.parse(a, args[0])
-			if err == exitCode(1) {
+			changes, err := planJob(cmd.Context(), a, &f, s, args[0])
+			if errors.Is(err, exitCode(exitError)) {
 				return exitCode(exitPlanError)
 			}
 			if err != nil {
-				return planError{err}
+				return coded{err, exitPlanError}
 			}
-			c, err := a.client()
-			if err != nil {
-				return planError{err}
-			}
-			view, err := c.PlanJob(cmd.Context(), job, api.QueryOptions{})
-			if err != nil {
-				return planError{err}
-			}
-			if err := s.print(a.out, view, func(w io.Writer) error { return writePlan(w, view, args[0]) }); err != nil {
-				return planError{err}
-			}
-			if len(view.Placements)+len(view.Stops) > 0 {
+			if changes {
 				return exitPlanChanges
 			}
 			return nil
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return coded{flagError(cmd, err), exitPlanError} })
 	f.addFlags(cmd)
 	s.addFlags(cmd)
+	cmd.Flags().BoolVar(&diff, "diff", true, "accepted for scripts; what changed in the job is always shown")
+	cmd.Flags().BoolVar(&detach, "detach", false, "accepted for scripts; a plan has nothing to follow")
+	_ = cmd.Flags().MarkHidden("detach") // it exists
 	return cmd
 }
 
-func writePlan(w io.Writer, v *api.JobPlanResponse, file string) error {
-	for _, d := range v.Diff {
-		switch {
-		case d.Old == "":
-			fmt.Fprintf(w, "+ %s: %s\n", d.Path, d.New)
-		case d.New == "":
-			fmt.Fprintf(w, "- %s: %s\n", d.Path, d.Old)
-		default:
-			fmt.Fprintf(w, "~ %s: %s => %s\n", d.Path, d.Old, d.New)
-		}
+func planArguments(cmd *cobra.Command, args []string) error {
+	if err := arguments(1, 1)(cmd, args); err != nil {
+		return coded{err, exitPlanError}
 	}
-	if len(v.Diff) > 0 {
-		fmt.Fprintln(w)
+	return nil
+}
+
+// planJob prints a plan and reports whether it would place or stop anything, now or in later steps of a roll-out.
+func planJob(ctx context.Context, a *app, f *jobFile, s shape, path string) (changes bool, err error) {
+	job, err := f.parse(a, path)
+	if err != nil {
+		return false, err
 	}
+	c, err := a.client()
+	if err != nil {
+		return false, err
+	}
+	view, err := c.PlanJob(ctx, job, api.QueryOptions{Namespace: job.Namespace})
+	if err != nil {
+		return false, err
+	}
+	changes = len(view.Placements)+len(view.Stops) > 0
+	for _, g := range view.Groups {
+		changes = changes || g.Place+g.Stop+g.Replace > 0
+	}
+	again := []string{"drover", "job", "run", "-check-index", strconv.FormatUint(view.JobModifyIndex, 10)}
+	if a.address != "" {
+		again = append(again, "-address", quote(a.address))
+	}
+	if a.namespace != "" {
+		again = append(again, "-namespace", quote(a.namespace))
+	}
+	again = append(append(again, f.arguments()...), quote(path))
+	return changes, s.print(a.out, view, func(w io.Writer) error { return writePlan(w, view, strings.Join(again, " ")) })
+}
+
+func writePlan(w io.Writer, v *api.JobPlanResponse, again string) error {
+	writeDiff(w, v.Diff)
 	for _, g := range v.Groups {
-		var parts []string
-		for _, p := range []struct {
-			n    int
-			what string
-		}{{g.Place, "to place"}, {g.Replace, "to replace"}, {g.Stop, "to stop"}, {g.Ignore, "left alone"}, {g.Unplaced, "that cannot be placed"}} {
-			if p.n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
-			}
-		}
-		if parts == nil {
-			parts = []string{"nothing to do"}
-		}
-		fmt.Fprintf(w, "Group %q: %s\n", g.TaskGroup, strings.Join(parts, ", "))
+		fmt.Fprintf(w, "Group %q: %s\n", g.TaskGroup, groupPlanWords(g))
 	}
 	for _, p := range v.Stops {
 		fmt.Fprintf(w, "  - stop   %s (%s) on %s: %s\n", p.Name, shortID(p.AllocID, false), p.NodeName, p.Reason)
 	}
 	for _, p := range v.Placements {
-		fmt.Fprintf(w, "  + place  %s on %s", p.Name, p.NodeName)
-		if p.Reason != "" {
-			fmt.Fprintf(w, ": %s", p.Reason)
-		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "  + place  %s on %s: %s\n", p.Name, p.NodeName, p.Reason)
 	}
 	for _, warning := range v.Warnings {
 		fmt.Fprintln(w, "Warning:", warning)
@@ -109,6 +112,41 @@ func writePlan(w io.Writer, v *api.JobPlanResponse, file string) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "\nJob Modify Index: %d\nNothing was changed. To run exactly this:\n  drover job run -check-index %d %s\n", v.JobModifyIndex, v.JobModifyIndex, file)
+	_, err := fmt.Fprintf(w, "\nJob Modify Index: %d\nNothing was changed. To run exactly this:\n  %s\n", v.JobModifyIndex, again)
 	return err
+}
+
+// writeDiff lists what changes in the job. A new job is all new: that needs no list.
+func writeDiff(w io.Writer, diff []state.DiffLine) {
+	for _, d := range diff {
+		switch {
+		case d.Old == "":
+			fmt.Fprintf(w, "+ %s: %s\n", d.Path, d.New)
+		case d.New == "":
+			fmt.Fprintf(w, "- %s: %s\n", d.Path, d.Old)
+		default:
+			fmt.Fprintf(w, "~ %s: %s => %s\n", d.Path, d.Old, d.New)
+		}
+	}
+	if len(diff) > 0 {
+		fmt.Fprintln(w)
+	}
+}
+
+func groupPlanWords(g state.GroupPlan) string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{
+		{g.Place, "to place"}, {g.Replace, "to replace"}, {g.Stop, "to stop"}, {g.Ignore, "left alone"}, {g.Unplaced, "cannot be placed"},
+	} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	if parts == nil {
+		return "nothing to do"
+	}
+	return strings.Join(parts, ", ")
 }

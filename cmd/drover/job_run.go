@@ -15,284 +15,283 @@ import (
 // exitUnplaced is the exit code of `job run` when a copy could not be placed.
 const exitUnplaced = exitCode(2)
 
+// provenAfter is how long a copy must have been seen running before it counts: most mistakes of a job file end a task at once.
+const provenAfter = time.Second
+
+// runOptions are the flags of `job run`.
+type runOptions struct {
+	file       jobFile
+	out        shape
+	detach     bool
+	enforce    bool
+	checkIndex uint64
+	timeout    time.Duration
+}
+
 func newJobRun(a *app) *cobra.Command {
-	var f jobFile
-	var detach, asJSON bool
-	var checkIndex uint64
-	var timeout time.Duration
+	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run <file>",
 		Short: "Run a job, or a changed one, and follow it until its copies run",
-		Long: `Run a job and follow its copies until they run. Interrupting the command detaches from the job; it goes on.
+		Long: `Run a job and follow its copies: those of a service until they have run for a moment and those of older versions have ended, those
+of a batch job until they have ended. Interrupting the command only ends the following; the job goes on.
 
-Exit code 0: every copy runs (or, of a batch job, ran). 1: something failed. 2: a copy could not be placed; the reasons are printed.`,
-		Example: "  drover job run hello.nomad.hcl\n  drover job run -var copies=3 hello.nomad.hcl\n  drover job run --detach - < hello.nomad.hcl",
-		Args:    cobra.ExactArgs(1),
+Exit code 0: every copy runs, or of a batch job has ended well, or you detached. 1: an error, a copy that failed, or --timeout.
+2: a copy cannot be placed; every reason is printed.`,
+		Example: `  drover job run hello.nomad.hcl
+  drover job run -var copies=3 hello.nomad.hcl
+  drover job run --detach - < hello.nomad.hcl`,
+		SuggestFor: []string{"start", "apply", "create", "submit", "up"},
+		Args:       arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			job, err := f.parse(a, args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			req := &api.JobRegisterRequest{Job: job, EnforceIndex: cmd.Flags().Changed("check-index"), JobModifyIndex: checkIndex}
-			resp, err := c.RegisterJob(cmd.Context(), req, api.WriteOptions{})
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return shape{json: true}.print(a.out, resp, nil)
-			}
-			for _, w := range resp.Warnings {
-				fmt.Fprintln(a.err, "Warning:", w)
-			}
-			what := "registered"
-			if !resp.Changed {
-				what = "unchanged"
-			}
-			fmt.Fprintf(a.out, "Job %q %s as version %d.\n", resp.ID, what, resp.Version)
-			if detach {
-				fmt.Fprintf(a.out, "Look at it with: drover job status %s\n", resp.ID)
-				return nil
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-			defer cancel()
-			m := &monitor{app: a, c: c, job: job, version: resp.Version, seen: map[string]string{}, started: time.Now()}
-			return m.follow(ctx)
+			o.enforce = cmd.Flags().Changed("check-index")
+			return runJob(cmd.Context(), a, o, args[0])
 		},
 	}
-	f.addFlags(cmd)
-	cmd.Flags().BoolVar(&detach, "detach", false, "return at once instead of following the copies")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON and return at once")
-	cmd.Flags().Uint64Var(&checkIndex, "check-index", 0, "run only if the job's modify index is this one; 0: only if there is no such job")
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to follow")
+	o.file.addFlags(cmd)
+	o.out.addFlags(cmd)
+	cmd.Flags().Lookup("json").Usage = "print the answer as JSON and return at once"
+	cmd.Flags().Lookup("template").Usage += ", and return at once"
+	cmd.Flags().BoolVar(&o.detach, "detach", false, "return at once instead of following the copies")
+	cmd.Flags().Uint64Var(&o.checkIndex, "check-index", 0, "run only if the job's modify index is this one; 0: only if there is no such job")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait for the copies to start")
 	return cmd
 }
 
-// monitor follows the copies of one version of a job.
-type monitor struct {
-	app     *app
-	c       *api.Client
-	job     *state.Job
-	version uint64
-	seen    map[string]string // allocation → what was printed of it last
-	started time.Time
-	live    bool // a progress line stands at the end of the terminal
-}
-
-// tally is how far the copies are.
-type tally struct {
-	wanted, settled, running, failed, unplaced int
-}
-
-// follow prints what happens until every copy is settled.
-func (m *monitor) follow(ctx context.Context) error {
-	q := api.QueryOptions{Namespace: m.job.Namespace, Wait: api.MinWait}
-	errs := 0
-	for {
-		allocs, meta, err := m.c.JobAllocations(ctx, m.job.ID, q)
-		if ctx.Err() != nil {
-			return m.detached(ctx)
-		}
-		if err != nil {
-			// A leader may be on its way out: the job does not depend on us.
-			if errs++; errs > 10 {
-				m.clear()
-				return err
-			}
-			if pause(ctx, 500*time.Millisecond) != nil {
-				return m.detached(ctx)
-			}
-			q.Index = 0
-			continue
-		}
-		errs = 0
-		q.Index = meta.Index
-		m.print(allocs)
-		t := m.count(allocs)
-		m.progress(t)
-		job, _, err := m.c.Job(ctx, m.job.ID, api.QueryOptions{Namespace: m.job.Namespace})
-		if err == nil && job.Blocked != nil {
-			for _, n := range job.Blocked.Groups {
-				t.unplaced += n
-			}
-		}
-		if t.settled+t.unplaced >= t.wanted {
-			return m.finish(ctx, t)
-		}
+func runJob(ctx context.Context, a *app, o runOptions, path string) error {
+	job, err := o.file.parse(a, path)
+	if err != nil {
+		return err
 	}
-}
-
-// count looks at the newest allocation of every slot.
-func (m *monitor) count(allocs []api.AllocListItem) tally {
-	newest := map[string]api.AllocListItem{}
-	for _, x := range allocs {
-		if old, ok := newest[x.Name]; x.DesiredStatus == state.DesiredRun && (!ok || x.CreateIndex > old.CreateIndex) {
-			newest[x.Name] = x
-		}
+	c, err := a.client()
+	if err != nil {
+		return err
 	}
-	t := tally{wanted: copies(m.job)}
-	for _, x := range newest {
-		switch x.ClientStatus {
-		case state.ClientRunning, state.ClientComplete:
-			// Copies of an older version that still run are on their way out, unless nothing about their group changed.
-			t.running++
-			t.settled++
-		case state.ClientFailed:
-			t.failed++
-			t.settled++
-		}
-		if x.JobVersion != m.version && m.replaced(x) {
-			t.settled--
-		}
+	started := time.Now()
+	req := &api.JobRegisterRequest{Job: job, EnforceIndex: o.enforce, JobModifyIndex: o.checkIndex}
+	resp, err := c.RegisterJob(ctx, req, api.WriteOptions{Namespace: a.inNamespace()})
+	if err != nil {
+		return err
 	}
-	return t
-}
-
-// replaced reports whether a copy of an older version is due to be replaced: another copy of its group is of this version.
-func (m *monitor) replaced(x api.AllocListItem) bool {
-	return m.seen["group "+x.TaskGroup] != ""
-}
-
-// print says what changed since the last look.
-func (m *monitor) print(allocs []api.AllocListItem) {
-	for _, x := range allocs {
-		if x.JobVersion == m.version {
-			m.seen["group "+x.TaskGroup] = "new"
-		}
+	for _, w := range resp.Warnings {
+		fmt.Fprintln(a.err, "Warning:", w)
 	}
-	for i := len(allocs) - 1; i >= 0; i-- {
-		x := allocs[i]
-		status := x.DesiredStatus + " " + x.ClientStatus
-		old, known := m.seen[x.ID]
-		if old == status || (!known && (x.JobVersion != m.version || ended(x) && x.DesiredStatus != state.DesiredRun)) {
-			m.seen[x.ID] = status
-			continue
-		}
-		m.seen[x.ID] = status
-		m.clear()
-		line := fmt.Sprintf("  %5.1fs  %s  %s  %s on %s", time.Since(m.started).Seconds(), shortID(x.ID, false), x.Name, x.ClientStatus, x.NodeName)
-		if x.DesiredStatus != state.DesiredRun {
-			line += " (asked to stop: " + x.DesiredDescription + ")"
-		}
-		fmt.Fprintln(m.app.out, line)
-		if x.ClientStatus == state.ClientFailed {
-			for _, why := range failures(x) {
-				fmt.Fprintln(m.app.out, "          ", why)
-			}
-		}
+	if o.out.given() {
+		return o.out.print(a.out, resp, nil)
 	}
-}
-
-// failures are the last words of an allocation's failed tasks.
-func failures(x api.AllocListItem) []string {
-	var out []string
-	for _, name := range sortedKeys(x.TaskStates) {
-		t := x.TaskStates[name]
-		if !t.Failed {
-			continue
-		}
-		for _, e := range t.Events[max(0, len(t.Events)-3):] {
-			out = append(out, fmt.Sprintf("task %q: %s: %s", name, e.Type, e.Message))
-		}
+	switch {
+	case !resp.Changed:
+		fmt.Fprintf(a.out, "Job %q is unchanged, version %d.\n", resp.ID, resp.Version)
+	case resp.Version == 0:
+		fmt.Fprintf(a.out, "Job %q is registered.\n", resp.ID)
+	default:
+		fmt.Fprintf(a.out, "Job %q is updated to version %d.\n", resp.ID, resp.Version)
 	}
-	return out
-}
-
-// progress shows how far the copies are, on a terminal only.
-func (m *monitor) progress(t tally) {
-	if !m.app.terminal() {
-		return
-	}
-	m.clear()
-	const width = 30
-	full := 0
-	if t.wanted > 0 {
-		full = min(width, width*t.running/t.wanted)
-	}
-	fmt.Fprintf(m.app.out, "  [%s%s] %d of %d run", strings.Repeat("=", full), strings.Repeat(" ", width-full), t.running, t.wanted)
-	m.live = true
-}
-
-// clear removes the progress line.
-func (m *monitor) clear() {
-	if m.live {
-		fmt.Fprint(m.app.out, "\r\033[K")
-		m.live = false
-	}
-}
-
-func (m *monitor) finish(ctx context.Context, t tally) error {
-	m.clear()
-	took := time.Since(m.started).Seconds()
-	if t.unplaced > 0 {
-		fmt.Fprintf(m.app.out, "%d of %d copies cannot be placed:\n", t.unplaced, t.wanted)
-		e, _, err := m.c.ExplainJob(ctx, m.job.ID, api.QueryOptions{Namespace: m.job.Namespace})
-		if err != nil {
-			return err
-		}
-		if err := writeExplanation(m.app.out, e); err != nil {
-			return err
-		}
-		fmt.Fprintf(m.app.out, "They are placed as soon as a node has room. Look again with: drover job why %s\n", m.job.ID)
-		return exitUnplaced
-	}
-	if t.failed > 0 {
-		fmt.Fprintf(m.app.out, "%d of %d copies failed after %.1f s. Look with: drover alloc status <id>, drover alloc logs <id>\n", t.failed, t.wanted, took)
-		return exitCode(1)
-	}
-	fmt.Fprintf(m.app.out, "All %d copies run after %.1f s.\n", t.wanted, took)
-	return nil
-}
-
-func (m *monitor) detached(ctx context.Context) error {
-	m.clear()
-	if ctx.Err() == context.DeadlineExceeded {
-		fmt.Fprintf(m.app.out, "Not everything runs yet; the cluster goes on with it. Look with: drover job status %s\n", m.job.ID)
-		return exitCode(1)
-	}
-	fmt.Fprintf(m.app.out, "Detached; the job goes on. Look with: drover job status %s\n", m.job.ID)
-	return nil
-}
-
-// followStop waits until every copy of a job has ended.
-func followStop(ctx context.Context, a *app, c *api.Client, namespace, id string, index uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	q := api.QueryOptions{Namespace: namespace}
-	start := time.Now()
-	for {
-		allocs, meta, err := c.JobAllocations(ctx, id, q)
-		if err != nil && ctx.Err() == nil && !isNotFound(err) {
-			return err
-		}
-		left := 0
-		for _, x := range allocs {
-			if !ended(x) && x.ClientStatus != state.ClientUnknown {
-				left++
-			}
-		}
-		switch {
-		case ctx.Err() != nil:
-			fmt.Fprintf(a.out, "Detached; %d copies have not ended yet.\n", left)
-			return nil
-		case isNotFound(err), left == 0 && meta.Index >= index:
-			fmt.Fprintf(a.out, "All copies have ended after %.1f s.\n", time.Since(start).Seconds())
-			return nil
-		}
-		q.Index, q.Wait = meta.Index, api.MinWait
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
+	if o.detach {
+		fmt.Fprintf(a.out, "Look at it with: drover job status %s\n", resp.ID)
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	f := newFollower(a, c, resp.Namespace, resp.ID)
+	f.since, f.started, f.deadline, f.many = resp.Index, started, started.Add(o.timeout), copies(job) > manyCopies
+	return (&launch{follower: f, spec: job, version: resp.Version, work: map[uint64]*state.Job{}}).follow(ctx)
+}
+
+// launch follows the copies of one version of a job until they run.
+type launch struct {
+	*follower
+	spec    *state.Job
+	version uint64
+	work    map[uint64]*state.Job // versions that copies were placed with
+}
+
+// follow prints what happens until every copy is settled, or cannot be.
+func (l *launch) follow(ctx context.Context) error {
+	const goesOn = "The job goes on."
+	var wait time.Duration
+	for {
+		allocs, err := l.look(ctx, wait)
+		if err != nil {
+			return l.leave(ctx, err, goesOn)
+		}
+		if l.job.Stop || l.job.Version != l.version {
+			return l.overtaken()
+		}
+		if err := l.learn(ctx, allocs); err != nil {
+			return l.leave(ctx, err, goesOn)
+		}
+		l.printCopies(allocs)
+		groups := l.picture(time.Now()).count()
+		total := sum(groups)
+		l.progress(total.bar(20) + " " + total.words())
+		if total.batch && total.Starting+total.Missing+total.Old == 0 {
+			l.deadline = time.Time{} // all have started: how long they take is their own business
+		}
+		wait = 0
+		if total.Proving > 0 {
+			wait = provenAfter / 4
+		}
+		result := outcomeOf(groups)
+		if result == failing && total.batch && l.triedAgain(ctx, total.failed) || result == ready && !l.confirmed(ctx, total) {
+			result, wait = going, provenAfter
+		}
+		if result != going {
+			return l.finish(ctx, result, total)
+		}
+	}
+}
+
+// picture is what the last look saw, at a time.
+func (l *launch) picture(now time.Time) picture {
+	for _, x := range l.allocs {
+		if key := lifeOf(x); x.ClientStatus == state.ClientRunning && l.running[key].IsZero() {
+			l.running[key] = now
+		}
+	}
+	return picture{
+		job: l.job, allocs: l.allocs,
+		same: func(version uint64, group string) bool {
+			then := l.work[version]
+			return then != nil && state.SameWork(then, l.job, group)
+		},
+		proven: func(x api.AllocListItem) bool {
+			return x.CreateIndex < l.since || now.Sub(l.running[lifeOf(x)]) >= provenAfter
+		},
+	}
+}
+
+// lifeOf names a copy between two restarts of its tasks.
+func lifeOf(x api.AllocListItem) string {
+	restarts := 0
+	for _, t := range x.TaskStates {
+		restarts += t.Restarts
+	}
+	return fmt.Sprintf("%s %d", x.ID, restarts)
+}
+
+// learn reads the versions of the job that copies were placed with.
+func (l *launch) learn(ctx context.Context, allocs []api.AllocListItem) error {
+	missing := false
+	for _, x := range allocs {
+		_, known := l.work[x.JobVersion]
+		missing = missing || x.JobVersion != l.version && !known
+	}
+	if !missing {
+		return nil
+	}
+	resp, _, err := l.c.JobVersions(ctx, l.id, api.QueryOptions{Namespace: l.namespace})
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	if err == nil { // else the next look asks again
+		for _, j := range resp.Versions {
+			l.work[j.Version] = j
+		}
+	}
+	for _, x := range allocs {
+		if _, known := l.work[x.JobVersion]; err == nil && !known {
+			l.work[x.JobVersion] = nil // it is gone: such a copy is replaced
+		}
+	}
+	return nil
+}
+
+// confirmed asks the scheduler whether it has nothing left to do, when copies of older versions are to stay: whether their nodes
+// still suit the job is its business.
+func (l *launch) confirmed(ctx context.Context, t tally) bool {
+	if t.Kept == 0 {
+		return true
+	}
+	view, err := l.c.PlanJob(ctx, l.spec, api.QueryOptions{Namespace: l.namespace})
+	if err != nil {
+		return false
+	}
+	for _, g := range view.Groups {
+		if g.Place+g.Stop+g.Replace > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// triedAgain reports whether one of the failed copies of a batch job will be placed again soon.
+func (l *launch) triedAgain(ctx context.Context, failed []api.AllocListItem) bool {
+	for _, x := range failed {
+		g := l.job.Group(x.TaskGroup)
+		if g == nil || g.ReschedulePolicy.Unlimited {
+			continue // for ever: nobody should wait for that
+		}
+		row, _, err := l.c.Allocation(ctx, x.ID, api.QueryOptions{Namespace: l.namespace})
+		if err != nil || !g.ReschedulePolicy.Exhausted(row.Alloc) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *launch) overtaken() error {
+	what := fmt.Sprintf("replaced by version %d", l.job.Version)
+	if l.job.Stop {
+		what = "stopped"
+	}
+	if err := l.say("Somebody else's command came in between: the job was %s. Look with: drover job status %s\n", what, l.id); err != nil {
+		return err
+	}
+	return exitCode(exitError)
+}
+
+// finish says how it ended.
+func (l *launch) finish(ctx context.Context, result outcome, t tally) error {
+	l.clear()
+	switch result {
+	case blocked:
+		return l.finishBlocked(ctx, t)
+	case failing:
+		return l.finishFailed(t)
+	}
+	switch {
+	case t.Wanted == 0:
+		return l.say("The job asks for no copies, and none runs.\n")
+	case t.batch && t.Wanted == 1:
+		return l.say("The copy ended well after %.1f s.\n", l.took())
+	case t.batch:
+		return l.say("All %d copies ended well after %.1f s.\n", t.Wanted, l.took())
+	case t.Wanted == 1:
+		return l.say("The copy runs after %.1f s.\n", l.took())
+	}
+	return l.say("All %d copies run after %.1f s.\n", t.Wanted, l.took())
+}
+
+func (l *launch) finishBlocked(ctx context.Context, t tally) error {
+	if err := l.say("%d of %s cannot be placed:\n", t.Unplaced, plural(t.Wanted, "copy")); err != nil {
+		return err
+	}
+	e, _, err := l.c.ExplainJob(ctx, l.id, api.QueryOptions{Namespace: l.namespace})
+	if err != nil {
+		return coded{err, int(exitUnplaced)}
+	}
+	if err := writeExplanation(l.app.out, e); err != nil {
+		return err
+	}
+	writeFailed(l.app.out, t.failed)
+	var more []string
+	if t.Old > 0 {
+		more = append(more, fmt.Sprintf("%s of an older version run on meanwhile.", plural(t.Old, "copy")))
+	}
+	more = append(more, "They are placed as soon as a node has room. Look again with: drover job why "+l.id)
+	if err := l.say("%s\n", strings.Join(more, " ")); err != nil {
+		return err
+	}
+	return exitUnplaced
+}
+
+func (l *launch) finishFailed(t tally) error {
+	if err := l.say("%d of %s failed after %.1f s.\n", t.Failed, plural(t.Wanted, "copy"), l.took()); err != nil {
+		return err
+	}
+	writeFailed(l.app.out, t.failed)
+	if t.Old > 0 {
+		fmt.Fprintf(l.app.out, "%s of an older version run on; the update goes on when what failed runs.\n", plural(t.Old, "copy"))
+	}
+	fmt.Fprintf(l.app.out, "The cluster tries again as far as the job's reschedule block allows. Look with: drover job status %s\n", l.id)
+	return exitCode(exitError)
 }

@@ -16,11 +16,13 @@ import (
 func newNodeStatus(a *app) *cobra.Command {
 	var s shape
 	var verbose, self bool
+	r := &reader{app: a}
 	cmd := &cobra.Command{
-		Use:     "status [node]",
-		Short:   "List machines, or show one with what it has and what runs on it",
-		Example: "  drover node status\n  drover node status m2",
-		Args:    cobra.MaximumNArgs(1),
+		Use:        "status [node]",
+		Short:      "List machines, or show one with what it has and what runs on it",
+		Example:    "  drover node status\n  drover node status m2\n  drover node status --self --verbose",
+		SuggestFor: []string{"list", "ls", "get", "describe", "inspect"},
+		Args:       arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -34,24 +36,25 @@ func newNodeStatus(a *app) *cobra.Command {
 				args = []string{me.NodeID}
 			}
 			if len(args) == 0 {
-				return listNodes(cmd.Context(), a, c, s, verbose)
+				return listNodes(cmd.Context(), r, c, s, verbose)
 			}
-			return showNode(cmd.Context(), a, c, args[0], s, verbose)
+			return showNode(cmd.Context(), r, c, args[0], s, verbose)
 		},
 		ValidArgsFunction: a.completeNodes,
 	}
 	s.addFlags(cmd)
+	r.addFlags(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole IDs, and the attributes of one")
 	cmd.Flags().BoolVar(&self, "self", false, "the machine of the agent asked")
 	return cmd
 }
 
-func listNodes(ctx context.Context, a *app, c *api.Client, s shape, verbose bool) error {
-	nodes, _, err := api.All(ctx, c.Nodes, api.QueryOptions{})
+func listNodes(ctx context.Context, r *reader, c *api.Client, s shape, verbose bool) error {
+	nodes, err := fetchAll(ctx, r, api.QueryOptions{}, c.Nodes)
 	if err != nil {
 		return err
 	}
-	return s.print(a.out, nodes, func(w io.Writer) error {
+	return s.print(r.app.out, nodes, func(w io.Writer) error {
 		if len(nodes) == 0 {
 			_, err := fmt.Fprintln(w, "No machines run work yet. Start an agent with --client, or client { enabled = true }.")
 			return err
@@ -66,6 +69,9 @@ func listNodes(ctx context.Context, a *app, c *api.Client, s shape, verbose bool
 		if err := table(w, "ID|Node Pool|DC|Name|Class|Drain|Eligibility|Status", rows); err != nil {
 			return err
 		}
+		if r.stale {
+			return nil // only a leader has a guard
+		}
 		return writeGuard(ctx, w, c)
 	})
 }
@@ -78,25 +84,24 @@ func writeGuard(ctx context.Context, w io.Writer, c *api.Client) error {
 	}
 	for _, p := range view.Pools {
 		if p.Reason != "" {
-			fmt.Fprintf(w, "\nPool %q: %s\n", p.NodePool, p.Reason)
+			fmt.Fprintf(w, "\nEviction guard of pool %q: %s\n", p.NodePool, p.Reason)
 		}
 	}
 	return nil
 }
 
-func showNode(ctx context.Context, a *app, c *api.Client, prefix string, s shape, verbose bool) error {
-	found, err := c.FindNode(ctx, prefix, api.QueryOptions{})
+func showNode(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, verbose bool) error {
+	found, err := find(ctx, r, api.QueryOptions{}, prefix, c.FindNode)
 	if err != nil {
 		return err
 	}
-	n, _, err := c.Node(ctx, found.ID, api.QueryOptions{})
+	n, err := fetch(r, api.QueryOptions{}, func(q api.QueryOptions) (*api.NodeView, api.QueryMeta, error) { return c.Node(ctx, found.ID, q) })
 	if err != nil {
 		return err
 	}
-	list := func(ctx context.Context, q api.QueryOptions) ([]api.AllocListItem, api.QueryMeta, error) {
+	allocs, err := fetchAll(ctx, r, api.QueryOptions{}, func(ctx context.Context, q api.QueryOptions) ([]api.AllocListItem, api.QueryMeta, error) {
 		return c.NodeAllocations(ctx, found.ID, q)
-	}
-	allocs, _, err := api.All(ctx, list, api.QueryOptions{})
+	})
 	if err != nil {
 		return err
 	}
@@ -104,12 +109,16 @@ func showNode(ctx context.Context, a *app, c *api.Client, prefix string, s shape
 		*api.NodeView
 		Allocations []api.AllocListItem
 	}{n, allocs}
-	return s.print(a.out, answer, func(w io.Writer) error {
+	return s.print(r.app.out, answer, func(w io.Writer) error {
 		if err := writeNode(w, n, verbose); err != nil {
 			return err
 		}
+		if len(allocs) == 0 {
+			_, err := fmt.Fprintln(w, "\nNo allocations.")
+			return err
+		}
 		fmt.Fprintln(w, "\nAllocations")
-		return allocTable(w, allocs, verbose)
+		return allocTable(w, allocs, verbose, true)
 	})
 }
 
@@ -156,10 +165,10 @@ func newNodeEligibility(a *app) *cobra.Command {
 		Use:     "eligibility --enable|--disable <node>",
 		Short:   "Let a machine take new work, or not",
 		Example: "  drover node eligibility --disable m2\n  drover node eligibility --enable m2",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if enable == disable {
-				return errors.New("say --enable or --disable")
+				return errors.New("say either --enable or --disable")
 			}
 			want := state.NodeEligible
 			if disable {
@@ -190,7 +199,7 @@ func newNodeLost(a *app) *cobra.Command {
 		Long: `Say that a machine is gone for good, or that its work may be started elsewhere although the cluster cannot tell whether it
 still runs there. If the machine lives after all it stops what was placed elsewhere as soon as it is heard of again.`,
 		Example: "  drover node lost m2",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, n, err := a.oneNode(cmd.Context(), args, false)
 			if err != nil {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"context"
 
 	"github.com/spf13/cobra"
 
@@ -11,41 +11,52 @@ import (
 // newStatus is the top-level status: of whatever the word names.
 func newStatus(a *app) *cobra.Command {
 	var s shape
+	r := &reader{app: a}
 	cmd := &cobra.Command{
-		Use:     "status [job, allocation or node]",
-		Short:   "List jobs, or show whatever the name or the beginning of an ID names",
+		Use:     "status [job|alloc|node]",
+		Short:   "List jobs, or show whatever a name or the beginning of an ID names",
 		Example: "  drover status\n  drover status hello\n  drover status 8f3c",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				return listJobs(ctx, a, c, s)
+				return listJobs(cmd.Context(), r, c, s)
 			}
-			job, err := c.FindJob(ctx, args[0], api.QueryOptions{})
-			if err == nil {
-				return showJob(ctx, a, c, job.ID, s, false, false)
-			}
-			if !isNotFound(err) {
-				return err
-			}
-			if x, err := c.FindAllocation(ctx, args[0], api.QueryOptions{}); err == nil {
-				return showAlloc(ctx, a, c, x.ID, s, false)
-			} else if !isNotFound(err) {
-				return err
-			}
-			if n, err := c.FindNode(ctx, args[0], api.QueryOptions{}); err == nil {
-				return showNode(ctx, a, c, n.ID, s, false)
-			} else if !isNotFound(err) {
-				return err
-			}
-			return fmt.Errorf("no job, allocation or node begins with %q; list them with `drover job status`, `drover alloc status`, `drover node status`", args[0])
+			return showAny(cmd.Context(), r, c, args[0], s)
 		},
 		ValidArgsFunction: a.completeJobs,
 	}
 	s.addFlags(cmd)
+	r.addFlags(cmd)
 	return cmd
+}
+
+// showAny shows a job, an allocation or a node, looked for in this order. Of two that begin with the word the error names both.
+func showAny(ctx context.Context, r *reader, c *api.Client, word string, s shape) error {
+	job, err := find(ctx, r, api.QueryOptions{}, word, c.FindJob)
+	if err == nil {
+		return showJob(ctx, r, c, job.ID, s, false, false)
+	}
+	if !isNotFound(err) {
+		return err
+	}
+	alloc, err := find(ctx, r, api.QueryOptions{}, word, c.FindAllocation)
+	if err == nil {
+		return showAlloc(ctx, r, c, alloc.ID, s, false)
+	}
+	if !isNotFound(err) {
+		return err
+	}
+	node, err := find(ctx, r, api.QueryOptions{}, word, c.FindNode)
+	if err == nil {
+		return showNode(ctx, r, c, node.ID, s, false)
+	}
+	if !isNotFound(err) {
+		return err
+	}
+	return api.NewError(api.CodeNotFound, "list them with `drover job status`, `drover alloc status`, `drover node status`",
+		"no job, allocation or node begins with %q", word)
 }
