@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -51,7 +52,6 @@ type Agent struct {
 	client  *client // nil without the client role
 	drivers map[string]runtime.Driver
 
-	reclaimed  bool      // the node ID was taken back from what runs on the machine
 	remembered time.Time // when the newest index was last written to the disk
 	closers    []func() error
 }
@@ -137,6 +137,10 @@ func (a *Agent) openIdentity(ctx context.Context) error {
 	}
 	a.dir = dir
 	a.closers = append(a.closers, dir.Close)
+	// Tasks carry the directory's real name; it must be told apart by it when the machine is asked who it was.
+	if a.cfg.DataDir, err = filepath.EvalSymlinks(filepath.Clean(a.cfg.DataDir)); err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
 	a.id = dir.Identity()
 	if a.opts.BootID != "" {
 		a.id.BootID = a.opts.BootID
@@ -254,11 +258,15 @@ func (a *Agent) joinCluster(id string) error {
 	case id:
 		return nil
 	case "":
-		a.id.ClusterID = id
+		// On disk first: an agent that forgot its cluster would believe another one's word that its work is gone.
 		if err := a.dir.Remember(func(i *Identity) { i.ClusterID = id }); err != nil {
 			return err
 		}
-		return a.members.setCluster(id)
+		if err := a.members.setCluster(id); err != nil {
+			return err
+		}
+		a.id.ClusterID = id
+		return nil
 	}
 	return fmt.Errorf("data directory %s belongs to cluster %s, not to %s: give this agent another data directory, or point retry_join at its own cluster",
 		a.cfg.DataDir, a.id.ClusterID, id)
@@ -272,8 +280,9 @@ const rememberEvery = 10 * time.Second
 func (a *Agent) remember(index, generation uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.id.Generation == generation && (a.id.Index == index || time.Since(a.remembered) < rememberEvery) {
-		a.id.Index = max(a.id.Index, index)
+	// Compared with what is on the disk: after the last of many changes nothing comes that would write them down.
+	disk := a.dir.Identity()
+	if disk.Generation == generation && (disk.Index == index || time.Since(a.remembered) < rememberEvery) {
 		return nil
 	}
 	a.id.Index, a.id.Generation, a.remembered = index, generation, time.Now()

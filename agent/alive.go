@@ -100,41 +100,60 @@ func (w *watchkeeper) run(ctx context.Context) error {
 	}
 }
 
-// round sorts the nodes into those whose lease is fresh and those that must be asked, and asks.
+// round sorts the nodes into those whose lease is fresh and those that must be asked, and asks. What it found is noted at once:
+// a decider that saw one of many silent nodes before the others would take their silence for the death of that one.
 func (w *watchkeeper) round(ctx context.Context) {
 	snap := w.t.s.store.Snapshot()
 	now := time.Now()
-	overdue := overduePeriods * leasePeriod(snap.NodeCount())
+	period := leasePeriod(snap.NodeCount())
+	overdue := overduePeriods * period
 	if now.Sub(w.t.leases.began) < overdue {
 		return
 	}
 	w.t.leases.Forget(func(id string) bool { return snap.Node(id) != nil })
-	dead := w.t.s.a.members.dead()
-	var ask []api.ProbeTarget
+	found, ask, late := w.sort(snap, w.t.s.a.members.dead(), now, period)
+	if len(ask) > 0 {
+		// Leases of machines that are cut off at the same moment run out one after the other. Whoever is late is asked along, or
+		// the guard would meet the first of them alone.
+		ask = append(ask, late...)
+		late = nil
+		for id, evidence := range w.ask(ctx, ask) {
+			age := w.t.leases.Age(id, time.Now())
+			switch {
+			case age < time.Since(now):
+				evidence = sched.EvidenceFresh // it was heard of while it was being asked
+			case evidence != sched.EvidenceSilent && age < overdue:
+				evidence = sched.EvidenceFresh // gossip was wrong, or it is merely late
+			}
+			found = append(found, finding{snap.Node(id), evidence, 1})
+		}
+	}
+	for _, t := range late {
+		found = append(found, finding{snap.Node(t.NodeID), sched.EvidenceFresh, agreeing})
+	}
+	w.note(found...)
+}
+
+// sort says which nodes are heard of, which must be asked, and which have missed a renewal but may be merely late.
+// dead are those that gossip calls dead.
+func (w *watchkeeper) sort(
+	snap *state.Snapshot, dead map[string]bool, now time.Time, period time.Duration,
+) (found []finding, ask, late []api.ProbeTarget) {
 	for n := range snap.Nodes() {
 		age := w.t.leases.Age(n.ID, now)
+		target := api.ProbeTarget{NodeID: n.ID, PeerAddr: n.PeerAddr}
 		switch {
-		case age < overdue && !dead[n.ID]:
-			w.note(n, sched.EvidenceFresh, agreeing)
-		case n.Status == state.NodeStatusDown:
-			w.note(n, sched.EvidenceNone, agreeing) // judged: it comes back by registering
+		case age < 3*period/2 && !dead[n.ID]:
+			found = append(found, finding{n, sched.EvidenceFresh, agreeing})
+		case n.Status == state.NodeStatusDown && (age >= overduePeriods*period || dead[n.ID]):
+			found = append(found, finding{n, sched.EvidenceNone, agreeing}) // judged: it comes back by registering
+		case age < overduePeriods*period && !dead[n.ID]:
+			late = append(late, target)
 		default:
-			ask = append(ask, api.ProbeTarget{NodeID: n.ID, PeerAddr: n.PeerAddr})
+			ask = append(ask, target)
 		}
 	}
-	if len(ask) == 0 {
-		return
-	}
-	for id, evidence := range w.ask(ctx, ask) {
-		age := w.t.leases.Age(id, time.Now())
-		switch {
-		case age < time.Since(now):
-			evidence = sched.EvidenceFresh // it was heard of while it was being asked
-		case evidence == sched.EvidenceAnswers && age < overdue:
-			evidence = sched.EvidenceFresh // gossip was wrong
-		}
-		w.note(snap.Node(id), evidence, 1)
-	}
+	return found, ask, late
 }
 
 // ask probes the nodes from here and, those that are silent here, from every voter.
@@ -210,24 +229,37 @@ func (s *server) voters() map[string]string {
 	return out
 }
 
-// note keeps what a round said of a node, and makes it evidence once enough rounds agree.
-func (w *watchkeeper) note(n *state.Node, evidence sched.Evidence, weight int) {
+// finding is what one round said of a node. A lease counts as much as enough rounds that agree.
+type finding struct {
+	node     *state.Node
+	evidence sched.Evidence
+	weight   int
+}
+
+// note keeps what a round said of nodes, and makes it evidence once enough rounds agree.
+func (w *watchkeeper) note(found ...finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := w.seen[n.ID]
-	if s.boot != n.Boot { // what was seen was of an earlier life of the agent
-		s = sighting{boot: n.Boot}
+	news := false
+	for _, f := range found {
+		s := w.seen[f.node.ID]
+		if s.boot != f.node.Boot { // what was seen was of an earlier life of the agent
+			s = sighting{boot: f.node.Boot}
+		}
+		if s.candidate == f.evidence {
+			s.rounds += f.weight
+		} else {
+			s.candidate, s.rounds = f.evidence, f.weight
+		}
+		if s.rounds >= agreeing && s.evidence != f.evidence {
+			s.evidence, s.since = f.evidence, w.t.clock.Now()
+			news = true
+		}
+		s.rounds = min(s.rounds, agreeing)
+		w.seen[f.node.ID] = s
 	}
-	if s.candidate == evidence {
-		s.rounds += weight
-	} else {
-		s.candidate, s.rounds = evidence, weight
-	}
-	if s.rounds >= agreeing && s.evidence != evidence {
-		s.evidence, s.since = evidence, w.t.clock.Now()
+	if news {
 		close(w.wakers)
 		w.wakers = make(chan struct{})
 	}
-	s.rounds = min(s.rounds, agreeing)
-	w.seen[n.ID] = s
 }

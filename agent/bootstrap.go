@@ -57,8 +57,8 @@ func (s *server) founders(ctx context.Context, expect int) ([]consensus.Server, 
 		if m.Tags.ID == self.ID {
 			continue
 		}
-		if m.Tags.ClusterID != "" {
-			return nil, "cluster " + m.Tags.ClusterID + " exists already: waiting for its leader to take this server in"
+		if m.Tags.Bootstrapped {
+			return nil, "server " + m.Tags.Name + " has a log already: waiting for its cluster to take this server in"
 		}
 		all = append(all, consensus.Server{ID: m.Tags.ID, Addr: m.Tags.PeerAddr})
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ type client struct {
 
 	mu       sync.Mutex
 	node     *state.Node // as last fingerprinted
+	told     *state.Node // as the servers know it; nil before they do
 	orders   session
 	assigned map[string]runtime.Assigned // rows that the leader sent, for the orders that only name them
 	hold     time.Time                   // until then nothing is ended: a backup was restored, and nobody has reported yet
@@ -144,7 +147,11 @@ func (c *client) register(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.told = &node
 	c.orders.generation, c.orders.period = resp.Generation, resp.LeasePeriod
+	if resp.RestoreGeneration == c.orders.restore {
+		c.orders.index = max(c.orders.index, resp.Index) // the state that knows this registration, or a newer one, gives the orders
+	}
 	c.log.Info("node registered", "node", node.Name, "id", node.ID, "generation", resp.Generation)
 	return nil
 }
@@ -165,7 +172,8 @@ func (c *client) poll(ctx context.Context) (registered bool, err error) {
 		return err
 	})
 	if err != nil {
-		return true, fmt.Errorf("ask for orders: %w", err)
+		// When every server is behind what this node has seen, the servers may have begun anew and not know the node.
+		return !errors.Is(err, api.ErrBehind), fmt.Errorf("ask for orders: %w", err)
 	}
 	return c.obey(req, resp)
 }
@@ -175,6 +183,10 @@ func (c *client) question() (req *api.PollRequest, first bool) {
 	found := c.runner.Found()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.assigned, func(id string, _ runtime.Assigned) bool { // forgotten by the runner: nobody will name it again
+		_, held := slices.BinarySearch(found, id)
+		return !held
+	})
 	req = &api.PollRequest{
 		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.boot(), Generation: c.orders.generation,
 		Index: c.orders.index, RestoreGeneration: c.orders.restore, Wait: c.orders.period,
@@ -298,7 +310,7 @@ func (c *client) fingerprintLoop(ctx context.Context) error {
 		}
 		node := c.a.fingerprint(ctx)
 		c.mu.Lock()
-		changed := !sameMachine(c.node, node)
+		changed := c.told == nil || !sameMachine(c.told, node)
 		c.node = node
 		c.mu.Unlock()
 		if !changed {

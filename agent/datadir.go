@@ -112,6 +112,19 @@ func (d *DataDir) Remember(change func(id *Identity)) error {
 	return nil
 }
 
+// Forget removes the identity, so that the next start makes it anew. The agent must not go on.
+func (d *DataDir) Forget() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for _, name := range []string{nodeFile, nodeIDFile} {
+		if err := os.Remove(d.Path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Close unlocks the directory.
 func (d *DataDir) Close() error {
 	err := d.lock.Close()

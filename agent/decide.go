@@ -17,54 +17,62 @@ const (
 	garbageEvery = time.Minute
 )
 
-// decide is the leader's loop: observe a whole picture, decide, commit, wait until something changed or a time asked for. The
-// deciders run in a fixed order, each on the result of those before. No event's content is ever acted upon.
+// decide is the leader's loop: observe a whole picture, decide, commit, wait until something changed or a time asked for. No
+// event's content is ever acted upon.
 func (t *term) decide(ctx context.Context) error {
-	var (
-		opts   = t.s.schedOptions()
-		cursor = sched.NewCursor(opts)
-		guard  sched.Guard
-		swept  int64
-	)
-	for {
+	opts := t.s.schedOptions()
+	d := decider{term: t, opts: opts, cursor: sched.NewCursor(opts)}
+	for ctx.Err() == nil {
 		changed := t.s.store.Watch(state.KeyAll())
 		seen := t.watch.changed()
-		now := t.clock.Now()
-
-		cmds, nextGuard, wake := sched.NodeLoss(t.s.store.Snapshot(), t.watch.observations(), guard, now, opts)
-		guard = nextGuard
-		t.watch.publish(guard)
-		if err := t.commitAll(ctx, cmds); err != nil {
-			return fmt.Errorf("judge nodes: %w", err)
+		busy, wake, err := d.pass(ctx)
+		if err == nil && !busy {
+			err = t.idle(ctx, changed, seen, wake)
 		}
-		cmds, next, later := sched.Reconcile(t.s.store.Snapshot(), cursor, t.clock.Now())
-		if err := t.commitAll(ctx, cmds); err != nil {
-			return fmt.Errorf("place work: %w", err)
-		}
-		cursor, wake = next, earliest(wake, later)
-		if len(cmds) == 0 && now-swept > int64(garbageEvery) {
-			swept = now
-			cmds, _ = sched.Garbage(t.s.store.Snapshot(), now)
-			if err := t.commitAll(ctx, cmds); err != nil {
-				return fmt.Errorf("collect garbage: %w", err)
-			}
-		}
-		if len(cmds) > 0 {
-			changed.Stop()
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			continue
-		}
-		if err := t.idle(ctx, changed, seen, wake); err != nil {
+		changed.Stop()
+		if err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
+}
+
+// decider is what the leader's loop remembers from one pass to the next.
+type decider struct {
+	*term
+	opts   sched.Options
+	cursor sched.Cursor
+	guard  sched.Guard
+	swept  int64 // cluster time of the last look for garbage
+}
+
+// pass runs the deciders in a fixed order, each on the result of those before. busy is true when something was committed: look
+// again at once.
+func (d *decider) pass(ctx context.Context) (busy bool, wake int64, err error) {
+	store, now := d.s.store, d.clock.Now()
+	cmds, guard, wake := sched.NodeLoss(store.Snapshot(), d.watch.observations(), d.guard, now, d.opts)
+	d.guard = guard
+	d.watch.publish(guard)
+	if err := d.commitAll(ctx, cmds); err != nil {
+		return false, 0, fmt.Errorf("judge nodes: %w", err)
+	}
+	cmds, next, later := sched.Reconcile(store.Snapshot(), d.cursor, d.clock.Now())
+	if err := d.commitAll(ctx, cmds); err != nil {
+		return false, 0, fmt.Errorf("place work: %w", err)
+	}
+	d.cursor, wake = next, earliest(wake, later)
+	if len(cmds) == 0 && now-d.swept > int64(garbageEvery) {
+		d.swept = now
+		cmds, _ = sched.Garbage(store.Snapshot(), now)
+		if err := d.commitAll(ctx, cmds); err != nil {
+			return false, 0, fmt.Errorf("collect garbage: %w", err)
+		}
+	}
+	return len(cmds) > 0, wake, nil
 }
 
 // idle waits for a change, an observation or a time asked for.
 func (t *term) idle(ctx context.Context, changed *state.Watch, seen <-chan struct{}, wake int64) error {
-	defer changed.Stop()
 	wait := maxIdle
 	if wake > 0 {
 		wait = min(wait, max(0, time.Duration(wake-t.clock.Now())))

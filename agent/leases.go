@@ -38,11 +38,12 @@ func newLeases(now time.Time) *leases {
 	return &leases{began: now, heard: map[string]renewal{}}
 }
 
-// Renew notes a sign of life of the agent with that boot counter; one of an earlier boot is ignored.
+// Renew notes a sign of life of the agent with that boot counter; one of an earlier boot is ignored, and one that was relayed and
+// came late.
 func (l *leases) Renew(nodeID string, boot uint64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old, ok := l.heard[nodeID]; ok && old.boot > boot {
+	if old, ok := l.heard[nodeID]; ok && (old.boot > boot || old.boot == boot && old.at.After(now)) {
 		return
 	}
 	l.heard[nodeID] = renewal{at: now, boot: boot}

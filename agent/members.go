@@ -48,6 +48,7 @@ func (a *Agent) openGossip() error {
 		Name: a.cfg.Name, Datacenter: a.cfg.Datacenter, Region: a.cfg.Region, ClusterID: a.id.ClusterID,
 		Server: a.cfg.Server.Enabled, Client: a.cfg.Client.Enabled, Version: a.opts.Version,
 		PeerAddr: a.addrs.peer, HTTPAddr: a.addrs.http, Level: state.MaxLevel, Expect: a.cfg.Server.BootstrapExpect,
+		Bootstrapped: a.cfg.Server.Enabled && a.dir.hasLog(), // to be safe; corrected when the log has been opened
 	}
 	g, err := gossip.Open(cfg)
 	if err != nil {
@@ -205,6 +206,16 @@ func (m *members) nameOf(id string) string {
 
 // ping asks a node by gossip's packets.
 func (m *members) ping(id string) bool { return m.gossip.Ping(id) }
+
+// setBootstrapped tells the others whether this server has a log.
+func (m *members) setBootstrapped(has bool) error {
+	t := m.gossip.Tags()
+	if t.Bootstrapped == has {
+		return nil
+	}
+	t.Bootstrapped = has
+	return m.gossip.UpdateTags(t)
+}
 
 // setCluster tells the others which cluster this agent belongs to.
 func (m *members) setCluster(id string) error {

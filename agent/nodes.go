@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/drover-io/drover/api"
@@ -152,6 +153,15 @@ func (s *server) Report(ctx context.Context, caller api.Caller, req *api.ReportR
 	if n := s.store.Snapshot().Node(caller.NodeID); n == nil || n.Boot != req.Report.Boot {
 		return nil, api.NewError(api.CodeConflict, "register first", "node %s is not registered with boot counter %d", caller.NodeID, req.Report.Boot)
 	}
+	// What the cluster knows to have ended is not written again: the node repeats it while it is asked about it.
+	snap := s.store.Snapshot()
+	req.Report.Allocs = slices.DeleteFunc(req.Report.Allocs, func(r state.AllocReport) bool {
+		old := snap.Alloc(r.ID)
+		return old != nil && old.TerminalClient()
+	})
+	if len(req.Report.Allocs) == 0 {
+		return &api.ReportResponse{Seq: req.Report.Seq, Index: snap.Index()}, nil
+	}
 	index, err := t.report(ctx, req.Report)
 	if err != nil {
 		return nil, err
@@ -175,10 +185,13 @@ func (s *server) Probe(ctx context.Context, req *api.ProbeRequest) (*api.ProbeRe
 }
 
 // Bootstrap says whether this server may found a cluster with another.
-func (s *server) Bootstrap(context.Context, *api.BootstrapRequest) (*api.BootstrapResponse, error) {
+func (s *server) Bootstrap(_ context.Context, req *api.BootstrapRequest) (*api.BootstrapResponse, error) {
 	wiped, err := s.wiped()
 	if err != nil {
 		return nil, err
+	}
+	if wiped && req.Expect == s.a.cfg.Server.BootstrapExpect {
+		s.letIn() // it is one of the founders: the first of them will speak raft in a moment
 	}
 	return &api.BootstrapResponse{
 		NodeID: s.a.id.NodeID, PeerAddr: s.a.addrs.peer, Expect: s.a.cfg.Server.BootstrapExpect,
@@ -206,7 +219,10 @@ func (s *server) Join(ctx context.Context, req *api.JoinRequest) (*api.JoinRespo
 		if err := s.raft.Remove(ctx, req.NodeID); err != nil && !errors.Is(err, consensus.ErrNoSuchServer) {
 			return nil, s.explain(err)
 		}
-		t.log.Warn("server lost its log and is taken in anew, without a vote until it is caught up", "server", req.Name, "id", req.NodeID)
+		if err := t.removeAt(ctx, req); err != nil {
+			return nil, s.explain(err)
+		}
+		t.log.Info("server without a log is taken in, without a vote until it is caught up", "server", req.Name, "id", req.NodeID)
 	}
 	if err := s.raft.AddNonvoter(ctx, req.NodeID, req.PeerAddr); err != nil {
 		return nil, s.explain(err)

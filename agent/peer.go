@@ -36,6 +36,9 @@ type peerPort struct {
 	once     sync.Once
 	wg       sync.WaitGroup
 	slots    chan struct{}
+
+	mu     sync.Mutex
+	silent map[net.Conn]struct{} // accepted, and nothing was heard from them yet
 }
 
 func openPeerPort(ctx context.Context, network Network, addr string, log hclog.Logger) (*peerPort, error) {
@@ -46,18 +49,23 @@ func openPeerPort(ctx context.Context, network Network, addr string, log hclog.L
 	p := &peerPort{
 		listener: l, network: network, log: log,
 		raft: make(chan net.Conn), http: make(chan net.Conn), done: make(chan struct{}),
-		slots: make(chan struct{}, maxPendingPeers),
+		slots: make(chan struct{}, maxPendingPeers), silent: map[net.Conn]struct{}{},
 	}
 	p.wg.Go(p.accept)
 	return p, nil
 }
 
-// Close stops accepting and waits for connections that were being told apart.
+// Close stops accepting, gives up connections that were being told apart, and waits for that.
 func (p *peerPort) Close() error {
 	var err error
 	p.once.Do(func() {
 		close(p.done)
 		err = p.listener.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for c := range p.silent {
+			closeQuietly(c)
+		}
 	})
 	p.wg.Wait()
 	return err
@@ -94,22 +102,14 @@ func (p *peerPort) accept() {
 // sort reads the first byte of a connection and hands it to its protocol.
 func (p *peerPort) sort(c net.Conn) {
 	defer func() { <-p.slots }()
-	deadline := time.Now().Add(firstByteTimeout)
-	if err := c.SetReadDeadline(deadline); err != nil {
-		closeQuietly(c)
-		return
-	}
 	r := bufio.NewReaderSize(c, 4096)
-	first, err := r.Peek(1)
-	if err == nil {
-		err = c.SetReadDeadline(time.Time{})
-	}
+	first, err := p.firstByte(c, r)
 	if err != nil {
 		closeQuietly(c)
 		return
 	}
 	to := p.http
-	if first[0] == raftByte {
+	if first == raftByte {
 		to = p.raft
 		if _, err := r.Discard(1); err != nil {
 			closeQuietly(c)
@@ -123,6 +123,31 @@ func (p *peerPort) sort(c net.Conn) {
 	case <-time.After(firstByteTimeout):
 		closeQuietly(c) // nobody takes this protocol here: a client agent has no raft
 	}
+}
+
+// firstByte waits for the byte that says what a connection speaks, and leaves it there.
+func (p *peerPort) firstByte(c net.Conn, r *bufio.Reader) (byte, error) {
+	p.mu.Lock()
+	p.silent[c] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.silent, c)
+		p.mu.Unlock()
+	}()
+	select {
+	case <-p.done: // Close may have looked before this connection was noted
+		return 0, net.ErrClosed
+	default:
+	}
+	if err := c.SetReadDeadline(time.Now().Add(firstByteTimeout)); err != nil {
+		return 0, err
+	}
+	first, err := r.Peek(1)
+	if err != nil {
+		return 0, err
+	}
+	return first[0], c.SetReadDeadline(time.Time{})
 }
 
 func closeQuietly(c net.Conn) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,10 +32,12 @@ type server struct {
 	term  atomic.Pointer[term] // nil while this server does not lead
 
 	admitted chan struct{} // closed once this server may take part in raft; see admit
+	letIn    func()        // closes admitted, once
 }
 
 func openServer(a *Agent) (*server, error) {
 	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{})}
+	s.letIn = sync.OnceFunc(func() { close(s.admitted) })
 	s.fsm = &fsm{store: s.store, outgrown: func(err error) {
 		s.log.Error("upgrade this agent: it cannot follow the cluster any more", "error", err)
 		a.opts.Exit(1)
@@ -60,8 +63,11 @@ func openServer(a *Agent) (*server, error) {
 	if err != nil {
 		return nil, errors.Join(err, raft.Close())
 	}
-	if !wiped || !a.reclaimed {
-		close(s.admitted)
+	if !wiped {
+		s.letIn()
+	}
+	if err := a.members.setBootstrapped(!wiped); err != nil {
+		return nil, errors.Join(err, raft.Close())
 	}
 	return s, nil
 }
@@ -160,7 +166,7 @@ func (s *server) adoptCluster(ctx context.Context) error {
 		snap := s.store.Snapshot()
 		if id := snap.ClusterID(); id != "" {
 			w.Stop()
-			return s.a.joinCluster(id)
+			return errors.Join(s.a.joinCluster(id), s.a.members.setBootstrapped(true))
 		}
 		select {
 		case <-ctx.Done():

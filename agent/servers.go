@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/drover-io/drover/api"
 	"github.com/drover-io/drover/consensus"
 	"github.com/drover-io/drover/state"
 )
@@ -73,7 +74,30 @@ func (t *term) manageServers(ctx context.Context) error {
 	}
 }
 
-// takeIn adds every live server of gossip that the configuration does not have.
+// removeAt removes the server that the new one has taken the address of: it lost its data directory and with it its ID. Raft
+// takes no two servers at one address, and what is sent to the old one would reach the new one.
+func (t *term) removeAt(ctx context.Context, req *api.JoinRequest) error {
+	for _, p := range t.s.raft.Peers() {
+		if p.ID == req.NodeID || p.Addr != req.PeerAddr {
+			continue
+		}
+		who, err := t.s.a.peers.to(req.PeerAddr).Ping(ctx)
+		if err != nil {
+			return fmt.Errorf("ask who is at %s: %w", req.PeerAddr, err)
+		}
+		if who.NodeID != req.NodeID {
+			return fmt.Errorf("server %s is at %s, not %s", who.NodeID, req.PeerAddr, req.NodeID)
+		}
+		if err := t.s.raft.Remove(ctx, p.ID); err != nil {
+			return err
+		}
+		t.log.Warn("server removed, another one has its address", "id", p.ID, "address", p.Addr, "other_id", req.NodeID)
+	}
+	return nil
+}
+
+// takeIn adds every live server of gossip that has a log of this cluster and is not in the configuration. Those without a log
+// ask by themselves, see admit.
 func (t *term) takeIn(ctx context.Context) error {
 	have := map[string]bool{}
 	for _, p := range t.s.raft.Peers() {
@@ -82,7 +106,7 @@ func (t *term) takeIn(ctx context.Context) error {
 	cluster := t.s.store.Snapshot().ClusterID()
 	for _, m := range t.s.a.members.aliveServers() {
 		t.levels.note(m.Tags.ID, m.Tags.Level)
-		if have[m.Tags.ID] || (m.Tags.ClusterID != "" && m.Tags.ClusterID != cluster) {
+		if have[m.Tags.ID] || !m.Tags.Bootstrapped || m.Tags.ClusterID != cluster {
 			continue
 		}
 		if m.Tags.Level < t.s.store.Snapshot().Level() {
@@ -98,7 +122,7 @@ func (t *term) takeIn(ctx context.Context) error {
 }
 
 // removeDead removes a voter that gossip has called dead for a while, once as many live voters as the cluster expects remain
-// without it: its replacement votes already.
+// without it: its replacement votes already. A removed server that comes back is taken in again like a new one.
 func (t *term) removeDead(ctx context.Context, since map[string]time.Time) error {
 	alive, dead := 0, []string(nil)
 	for _, p := range t.s.raft.Peers() {

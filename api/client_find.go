@@ -28,6 +28,10 @@ const maxCandidates = 8
 // unique picks the one match of a prefix.
 func unique[T any](kind, prefix string, more bool, items []T, id func(T) string) (T, error) {
 	var none T
+	noun := kind // of the command line
+	if kind == "alloc" {
+		kind = "allocation"
+	}
 	for _, it := range items {
 		if id(it) == prefix {
 			return it, nil // the whole ID, though others begin with it
@@ -35,7 +39,7 @@ func unique[T any](kind, prefix string, more bool, items []T, id func(T) string)
 	}
 	switch len(items) {
 	case 0:
-		return none, NewError(CodeNotFound, fmt.Sprintf("list them with `drover %s status`", kind), "no %s begins with %q", kind, prefix)
+		return none, NewError(CodeNotFound, fmt.Sprintf("list them with `drover %s status`", noun), "no %s begins with %q", kind, prefix)
 	case 1:
 		return items[0], nil
 	}

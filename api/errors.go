@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -130,4 +131,14 @@ func asError(err error) (e *Error, known bool) {
 		return NewError(CodeUnavailable, "try again", "the request was given up"), true
 	}
 	return internalError(), false
+}
+
+// denyOrigin answers a request that a page of another origin had a browser send.
+func denyOrigin(w http.ResponseWriter, _ *http.Request) {
+	e := NewError(CodeForbidden, "use the command line, or a page that the agent itself serves",
+		"a page of another origin asked for this: the agent takes nothing from it")
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set(headerError, e.Code)
+	w.WriteHeader(e.Status())
+	_ = json.NewEncoder(w).Encode(e) // the browser has gone when this fails
 }

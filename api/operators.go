@@ -25,6 +25,24 @@ func (c *call) peerNamed() (string, error) {
 	return "", NewError(CodeNotFound, "list them with `drover operator raft list-peers`", "the Raft configuration has no server %s", firstOf(id, addr))
 }
 
+// heirs says why leadership cannot go to a server, or to any when id is "".
+func (c *call) heirs(id string) error {
+	voters, found := 0, false
+	for _, p := range c.s.b.Cluster.RaftPeers() {
+		if p.Voter {
+			voters++
+		}
+		found = found || p.ID == id
+	}
+	switch {
+	case id != "" && !found:
+		return NewError(CodeNotFound, "list them with `drover operator raft list-peers`", "the Raft configuration has no server %s", id)
+	case voters < 2:
+		return NewError(CodeConflict, "start another server first", "no other server has a vote")
+	}
+	return nil
+}
+
 func removePeer(c *call) (*WriteResponse, error) {
 	id, err := c.peerNamed()
 	if err != nil {
@@ -46,6 +64,9 @@ func transferLeadership(c *call, req *TransferRequest) (*WriteResponse, error) {
 	}
 	if id != "" && req.ID != "" && id != req.ID {
 		return nil, NewError(CodeInvalid, "", "the query names server %s, the body %s", id, req.ID)
+	}
+	if err := c.heirs(firstOf(id, req.ID)); err != nil {
+		return nil, err
 	}
 	if err := c.s.b.Operator.TransferLeadership(c.ctx, firstOf(id, req.ID)); err != nil {
 		return nil, err

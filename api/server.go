@@ -18,18 +18,18 @@ import (
 
 // Server answers the routes on one agent.
 type Server struct {
-	b        Backend
-	log      hclog.Logger
-	metrics  *metrics
-	forward  *http.Transport
-	user     http.Handler
-	peer     http.Handler
-	watchers gate
-	conns    gate
-	self     func() AgentSelf // who this agent is, asked once: its ID, region and addresses do not change
-	hops     hops             // requests that wait for another agent
-	life     context.Context  // ends when the server stops; not a request's, so that it may stand here
-	end      context.CancelFunc
+	b                    Backend
+	log                  hclog.Logger
+	metrics              *metrics
+	forward              *http.Transport
+	user                 http.Handler
+	peer                 http.Handler
+	watchers             gate
+	userConns, peerConns gate
+	self                 func() AgentSelf // who this agent is, asked once: its ID, region and addresses do not change
+	hops                 hops             // requests that wait for another agent
+	life                 context.Context  // ends when the server stops; not a request's, so that it may stand here
+	end                  context.CancelFunc
 }
 
 // NewServer makes a server of its agent. It does no I/O.
@@ -54,8 +54,15 @@ func NewServer(b Backend) (*Server, error) {
 	for _, r := range routes {
 		gates[r.Name] = &gate{}
 	}
-	s.user = s.mux(routes, gates, userCaller)
-	s.peer = s.mux(routes, gates, peerCaller)
+	// A page in a user's browser must not drive the agent on the user's machine. Requests that no browser made pass.
+	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(denyOrigin))
+	s.user = origins.Handler(s.mux(routes, gates, userCaller))
+	peerGates := map[string]*gate{} // of their own: users must not be able to keep the nodes out
+	for _, r := range routes {
+		peerGates[r.Name] = &gate{}
+	}
+	s.peer = s.mux(routes, peerGates, peerCaller)
 	return s, nil
 }
 
@@ -75,12 +82,16 @@ func (s *Server) Close() {
 }
 
 // ServeUser serves the user's listener until ctx ends, then lets requests end and returns.
-func (s *Server) ServeUser(ctx context.Context, l net.Listener) error { return s.serve(ctx, l, s.user) }
+func (s *Server) ServeUser(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.user, &s.userConns)
+}
 
 // ServePeer serves the peers' listener until ctx ends, then lets requests end and returns.
-func (s *Server) ServePeer(ctx context.Context, l net.Listener) error { return s.serve(ctx, l, s.peer) }
+func (s *Server) ServePeer(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.peer, &s.peerConns)
+}
 
-func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) error {
+func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, conns *gate) error {
 	hs := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -106,7 +117,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler) erro
 		}
 		drained <- err
 	})
-	err := hs.Serve(&boundedListener{Listener: l, gate: &s.conns, limit: s.b.Limits.MaxConns})
+	err := hs.Serve(&boundedListener{Listener: l, gate: conns, limit: s.b.Limits.MaxConns})
 	close(done)
 	wg.Wait()
 	if !errors.Is(err, http.ErrServerClosed) {

@@ -34,8 +34,15 @@ const (
 
 // event makes a task event of now.
 func event(kind, format string, args ...any) state.TaskEvent {
-	return state.TaskEvent{Type: kind, Time: time.Now().UnixNano(), Message: fmt.Sprintf(format, args...)}
+	message := fmt.Sprintf(format, args...)
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + " …"
+	}
+	return state.TaskEvent{Type: kind, Time: time.Now().UnixNano(), Message: message}
 }
+
+// maxMessage bounds the message of an event in bytes: a report has many.
+const maxMessage = 1000
 
 // addEvents appends events, keeps the newest MaxTaskEvents, and leaves out one that only repeats the last.
 func addEvents(old []state.TaskEvent, added ...state.TaskEvent) []state.TaskEvent {

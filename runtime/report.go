@@ -12,6 +12,9 @@ import (
 // maxReport bounds the allocations in one report, so that a report fits in one log entry together with others.
 const maxReport = 100
 
+// maxReportBytes bounds its size: several reports share one log entry of 1 MiB.
+const maxReportBytes = 256 << 10
+
 // ledger remembers which allocations the leader has not confirmed. One counter stamps changes and reports alike, so that a
 // change that a report missed is always newer than it. Guarded by Runner.mu.
 type ledger struct {
@@ -39,15 +42,25 @@ func (l *ledger) owes(a *alloc) bool {
 }
 
 // take picks what goes into the next report, oldest changes first.
-func (l *ledger) take() (seq uint64, allocs []*alloc) {
+func (l *ledger) take() (seq uint64, allocs []*alloc, stamps []uint64) {
 	if len(l.owed) == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
 	allocs = slices.SortedFunc(maps.Values(l.owed), func(x, y *alloc) int { return cmp.Compare(x.changed, y.changed) })
 	allocs = allocs[:min(len(allocs), maxReport)]
 	l.clock++
 	l.last, l.upto = l.clock, allocs[len(allocs)-1].changed
-	return l.last, allocs
+	for _, a := range allocs {
+		stamps = append(stamps, a.changed)
+	}
+	return l.last, allocs, stamps
+}
+
+// cut says that the report with this sequence ends with the change last: what was to follow did not fit.
+func (l *ledger) cut(seq, last uint64) {
+	if seq == l.last {
+		l.upto = last
+	}
 }
 
 // ack confirms the latest report. Confirmations of older ones are ignored: what they had is in the latest too.
@@ -70,12 +83,32 @@ func (r *Runner) Reports() <-chan struct{} { return r.reports }
 // contained in the next. Sequence 0: there is nothing to report.
 func (r *Runner) TakeReport() (seq uint64, allocs []state.AllocReport) {
 	r.mu.Lock()
-	seq, due := r.ledger.take()
+	seq, due, stamps := r.ledger.take()
 	r.mu.Unlock()
-	for _, a := range due {
-		allocs = append(allocs, a.report())
+	size := 0
+	for i, a := range due {
+		report := a.report()
+		if size += sizeOf(report); size > maxReportBytes && i > 0 {
+			r.mu.Lock()
+			r.ledger.cut(seq, stamps[i-1])
+			r.mu.Unlock()
+			break
+		}
+		allocs = append(allocs, report)
 	}
 	return seq, allocs
+}
+
+// sizeOf is about how many bytes a report of one allocation takes.
+func sizeOf(r state.AllocReport) int {
+	size := 200 + len(r.ID) + len(r.Description)
+	for name, t := range r.Tasks {
+		size += 200 + len(name)
+		for _, e := range t.Events {
+			size += 120 + len(e.Type) + 2*len(e.Message) // quotes and control characters are longer in JSON
+		}
+	}
+	return size
 }
 
 // NodeReport is TakeReport in the form that goes into the log. Seq 0: there is nothing to report.

@@ -269,7 +269,7 @@ func (c *Cluster) Eventually(limit time.Duration, check func() error) time.Durat
 // Always checks for a while that something stays true.
 func (c *Cluster) Always(d time.Duration, check func() error) {
 	c.t.Helper()
-	for start := time.Now(); time.Since(start) < d; time.Sleep(100 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < d; time.Sleep(500 * time.Millisecond) {
 		if err := check(); err != nil {
 			c.t.Fatalf("after %s: %v", time.Since(start), err)
 		}

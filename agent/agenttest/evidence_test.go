@@ -13,8 +13,8 @@ import (
 	"github.com/drover-io/drover/state"
 )
 
-// shortGrace makes a disconnected node lost after a minute instead of five.
-func shortGrace(_ int, c *agent.Config) { c.Server.LostAfter = time.Minute }
+// shortGrace makes a disconnected node lost after half a minute instead of five.
+func shortGrace(_ int, c *agent.Config) { c.Server.LostAfter = 30 * time.Second }
 
 // TestFalseAlarm: gossip calls a node dead that answers and renews its lease. Nothing happens, not even for a moment.
 func TestFalseAlarm(t *testing.T) {
@@ -22,7 +22,7 @@ func TestFalseAlarm(t *testing.T) {
 		l, victim := c.Leader(), c.Nodes[3]
 		c.Net.Isolate(victim.Host, simnet.Gossip)
 		dead := false
-		c.Always(time.Minute, func() error {
+		c.Always(30*time.Second, func() error {
 			members, err := l.API.AgentMembers(t.Context())
 			if err != nil {
 				return err
@@ -67,7 +67,7 @@ func TestAgentHung(t *testing.T) {
 						t.Error("a copy was placed on a node whose agent hangs")
 					}
 				}
-				time.Sleep(30 * time.Second)
+				time.Sleep(15 * time.Second)
 				c.Net.Thaw(victim.Host)
 				c.WaitReady(30 * time.Second)
 				c.WaitSettled(via, 15, 20*time.Second)
@@ -91,7 +91,7 @@ func TestRefusedThenLost(t *testing.T) {
 		before := c.Starts()
 		victim.Crash()
 		c.WaitStatus(via, state.NodeStatusDisconnected, 20*time.Second, victim)
-		c.Always(50*time.Second, func() error {
+		c.Always(25*time.Second, func() error {
 			status, err := c.NodeStatus(via)
 			if err == nil && status[victim.Name] != state.NodeStatusDisconnected {
 				err = fmt.Errorf("node is %s within its grace", status[victim.Name])
@@ -144,7 +144,7 @@ func TestLeaderMachineDiesClientsStay(t *testing.T) {
 		c.WaitSettled(via, 18, 20*time.Second)
 		time.Sleep(10 * time.Second) // everybody knows the leader
 		l.Die()
-		c.Always(30*time.Second, func() error {
+		c.Always(20*time.Second, func() error {
 			status, err := c.NodeStatus(via)
 			if err != nil {
 				return nil // no leader for a moment

@@ -63,13 +63,13 @@ func TestLeaderInTheMinority(t *testing.T) {
 			t.Errorf("writes acknowledged: got %d, want those of the majority at least", len(acked))
 		}
 		// Two of five are silent for a majority: that is more than a third, so nothing moves.
-		time.Sleep(30 * time.Second)
+		time.Sleep(20 * time.Second)
 		before := c.Starts()
 		c.Net.Heal()
 		c.WaitReady(time.Minute)
 		c.noneLost(l, acked)
 		c.WaitSettled(majority[0], 10, 30*time.Second)
-		c.Always(30*time.Second, func() error { return c.Settled(l, 10) })
+		c.Always(10*time.Second, func() error { return c.Settled(l, 10) })
 		if got := c.Starts(); got != before {
 			t.Errorf("tasks started after healing: got %d, want %d", got, before)
 		}
@@ -98,7 +98,7 @@ func TestOneCutOff(t *testing.T) {
 			if after.Generation <= generation || len(after.Returns) == 0 {
 				t.Errorf("returned node has generation %d, returns %v; want above %d and one", after.Generation, after.Returns, generation)
 			}
-			c.Always(20*time.Second, func() error { return c.Settled(via, 12) })
+			c.Always(10*time.Second, func() error { return c.Settled(via, 12) })
 		}
 	})
 }
@@ -150,9 +150,9 @@ func TestHalfTheProtocols(t *testing.T) {
 				victims := []*Node{c.Follower(), c.Nodes[4]}
 				via := c.Nodes[3]
 				c.Split(victims, c.Others(victims...), tc.proto)
-				time.Sleep(20 * time.Second)
+				time.Sleep(12 * time.Second)
 				c.WaitStatus(via, tc.want, 20*time.Second, victims...)
-				c.Always(40*time.Second, func() error {
+				c.Always(20*time.Second, func() error {
 					status, err := c.NodeStatus(via)
 					for _, v := range victims {
 						if err == nil && status[v.Name] != tc.want {

@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/drover-io/drover/agent"
+	"github.com/drover-io/drover/api"
 )
 
 // agentFlags are the flags of `drover agent`; those that were given override the configuration files.
@@ -25,20 +30,24 @@ func newAgentCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run an agent: a server, a client, or both",
-		Long: `Run an agent in the foreground until it is interrupted. Stopping an agent never stops what it runs.
+		Long: `Run an agent in the foreground until it is interrupted (SIGINT, SIGTERM). Stopping an agent never stops what it runs. Its
+configuration is read at the start only: SIGHUP is ignored, unless the terminal that the agent runs on is closed, which stops it.
 
-With --dev it is a cluster of its own on this machine: nothing to configure, everything in a temporary directory.`,
+With --dev it is a cluster of its own on this machine: nothing to configure, everything in a temporary directory.
+
+What files, environment and flags say is checked by ` + "`drover config validate`" + `, too. The log goes to the standard error.`,
 		Example: `  drover agent --dev
   drover agent --config /etc/drover.d
   drover agent --server --client --data-dir /var/lib/drover --bootstrap-expect 3 --retry-join 10.0.0.1 --bind 10.0.0.2 --insecure`,
-		Args: cobra.NoArgs,
+		Annotations: map[string]string{offline: "true"},
+		Args:        arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runAgent(cmd.Context(), a, f, givenKeys(cmd.Flags()))
 		},
 	}
 	fs := cmd.Flags()
 	fs.BoolVar(&f.dev, "dev", false, "a whole cluster of one on this machine, its data in a temporary directory")
-	fs.StringArrayVar(&f.configs, "config", nil, "configuration file or directory (HCL or JSON); repeat for more, later ones win")
+	fs.StringArrayVar(&f.configs, "config", nil, "configuration `file` or directory (HCL or JSON); repeat for more, later ones win")
 	for _, k := range agent.ConfigKeys() {
 		switch {
 		case k.Flag == "":
@@ -73,33 +82,79 @@ func givenKeys(fs *pflag.FlagSet) []agent.ConfigFlag {
 }
 
 func runAgent(ctx context.Context, a *app, f agentFlags, given []agent.ConfigFlag) error {
-	cfg, warnings, err := agent.LoadConfig(agent.ConfigSources{Dev: f.dev, Files: f.configs, Env: os.Getenv, Flags: given})
+	cfg, err := loadConfig(a, agent.ConfigSources{Dev: f.dev, Files: f.configs, Env: a.getenv, Flags: given})
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
-		fmt.Fprintln(a.err, "Warning:", w)
-	}
-	if _, err := cfg.MakeDataDir(); err != nil {
-		return err // a temporary directory is not removed at the end: what runs in it runs on
+	discard, err := cfg.MakeDataDir()
+	if err != nil {
+		return err
 	}
 	log := hclog.New(&hclog.LoggerOptions{
 		Name: "drover", Level: hclog.LevelFromString(cfg.LogLevel), JSONFormat: cfg.LogJSON, Output: a.err,
 	})
-	ag, err := agent.Open(ctx, cfg, agent.Options{Version: version, Logger: log})
+	ctx, hungUp := heedHangups(ctx, log, isTerminal(a.in))
+	defer hungUp()
+	ag, err := agent.Open(ctx, cfg, agent.Options{Version: version, Logger: log, Drivers: a.drivers})
 	if err != nil {
-		return err
+		return errors.Join(err, discard()) // nothing has run in it
 	}
 	printScreen(a.out, cfg, ag)
 	err = ag.Run(ctx)
 	if cerr := ag.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		fmt.Fprintln(a.out, "\nAgent stopped. What it ran runs on; start the agent again on the same data directory to take it up:")
-		fmt.Fprintln(a.out, "  ", cfg.DataDir)
+	if err == nil { // a temporary directory is not removed: what runs in it runs on
+		_, err = fmt.Fprintf(a.out, "\nAgent stopped. What it ran runs on; an agent started on the same data directory takes it up:\n  --data-dir %s\n", cfg.DataDir)
 	}
 	return err
+}
+
+// loadConfig reads and checks a configuration, and prints its warnings.
+func loadConfig(a *app, src agent.ConfigSources) (agent.Config, error) {
+	cfg, warnings, err := agent.LoadConfig(src)
+	for _, w := range warnings {
+		fmt.Fprintln(a.err, "Warning:", w)
+	}
+	if err != nil {
+		return cfg, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return cfg, err
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintln(a.err, "Warning:", w)
+	}
+	return cfg, nil
+}
+
+// heedHangups makes of SIGHUP what its sender means: a terminal that is closed ends the agent in order; a service manager that
+// asks to read the configuration anew is told in the log that the agent has to be started again. Ignoring the signal altogether
+// would have every task ignore it. The function it returns gives the signal back.
+func heedHangups(ctx context.Context, log hclog.Logger, terminal bool) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+			}
+			if terminal {
+				cancel()
+				return
+			}
+			log.Warn("SIGHUP ignored: the configuration is read at the start only; restart the agent, what it runs runs on")
+		}
+	})
+	return ctx, func() {
+		cancel()
+		wg.Wait()
+		signal.Stop(hangups)
+	}
 }
 
 // printScreen says in one screen what was started, where it answers, and what to do next.
@@ -125,14 +180,14 @@ func printScreen(w io.Writer, cfg agent.Config, ag *agent.Agent) {
       Gossip  %s
         Data  %s
 
+Next, in another terminal:
 `, version, cfg.Name, ag.NodeID(), mode, http, peer, gossip, cfg.DataDir)
+	if addr := "http://" + http; addr != api.DefaultAddr {
+		fmt.Fprintf(w, "  export DROVER_ADDR=%s\n", addr)
+	}
 	if cfg.Dev {
-		fmt.Fprint(w, `Next, in another terminal:
-  drover job init && drover job run hello.nomad.hcl
-  drover job status hello
-
-`)
+		fmt.Fprint(w, "  drover job init && drover job run hello.nomad.hcl\n  drover job status hello\n\n")
 		return
 	}
-	fmt.Fprintf(w, "Next:\n  drover --address http://%s server members\n  drover --address http://%s node status\n\n", http, http)
+	fmt.Fprint(w, "  drover server members\n  drover node status\n\n")
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/runtime"
 )
 
 // app is what every command works with: the terminal and the global flags.
@@ -24,22 +25,24 @@ type app struct {
 	token     string
 	noColor   bool
 	color     bool // --force-color
+
+	getenv  func(name string) string
+	drivers map[string]runtime.Driver // of `agent`, for tests; nil means the machine's
 }
 
-func newApp(in io.Reader, out, errOut io.Writer) *app { return &app{in: in, out: out, err: errOut} }
+func newApp(in io.Reader, out, errOut io.Writer) *app {
+	return &app{in: in, out: out, err: errOut, getenv: os.Getenv}
+}
 
 // env reads DROVER_<name>, and NOMAD_<name> where the first is not set.
-func env(name string) string {
-	if v := os.Getenv("DROVER_" + name); v != "" {
-		return v
-	}
-	return os.Getenv("NOMAD_" + name)
+func (a *app) env(name string) string {
+	return orElse(a.getenv("DROVER_"+name), a.getenv("NOMAD_"+name))
 }
 
 // addGlobalFlags gives every command that talks to an agent the same flags. What the environment says is looked up when it is
 // needed, so that help shows no token and is the same everywhere.
 func (a *app) addGlobalFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&a.address, "address", "", "agent to ask: `URL` http://host:port or unix:///path (DROVER_ADDR; default "+api.DefaultAddr+")")
+	fs.StringVar(&a.address, "address", "", "agent to ask, by its `URL`: http://host:port or unix:///path (DROVER_ADDR; default "+api.DefaultAddr+")")
 	fs.StringVar(&a.region, "region", "", "`region` to ask (DROVER_REGION; default: the agent's)")
 	fs.StringVar(&a.namespace, "namespace", "", "`namespace` of jobs, * for all in lists (DROVER_NAMESPACE; default: default)")
 	fs.StringVar(&a.token, "token", "", "`token` to ask with (DROVER_TOKEN)")
@@ -55,15 +58,15 @@ func orElse(v, def string) string {
 }
 
 // agentAddr is the agent to ask.
-func (a *app) agentAddr() string { return orElse(a.address, orElse(env("ADDR"), api.DefaultAddr)) }
+func (a *app) agentAddr() string { return orElse(a.address, orElse(a.env("ADDR"), api.DefaultAddr)) }
 
 // inNamespace is the namespace that the user named, "" for none.
-func (a *app) inNamespace() string { return orElse(a.namespace, env("NAMESPACE")) }
+func (a *app) inNamespace() string { return orElse(a.namespace, a.env("NAMESPACE")) }
 
 // client talks to the agent that the flags name.
 func (a *app) client() (*api.Client, error) {
 	return api.New(api.Config{
-		Addr: a.agentAddr(), Token: orElse(a.token, env("TOKEN")), Namespace: a.inNamespace(), Region: orElse(a.region, env("REGION")),
+		Addr: a.agentAddr(), Token: orElse(a.token, a.env("TOKEN")), Namespace: a.inNamespace(), Region: orElse(a.region, a.env("REGION")),
 	})
 }
 
@@ -87,10 +90,10 @@ func (a *app) columns() int {
 
 // colored reports whether what goes to a stream may have colour.
 func (a *app) colored(stream io.Writer) bool {
-	if a.color || env("CLI_FORCE_COLOR") != "" {
+	if a.color || a.env("CLI_FORCE_COLOR") != "" {
 		return true
 	}
-	return isTerminal(stream) && !a.noColor && env("CLI_NO_COLOR") == "" && os.Getenv("NO_COLOR") == ""
+	return isTerminal(stream) && !a.noColor && a.env("CLI_NO_COLOR") == "" && a.getenv("NO_COLOR") == ""
 }
 
 // marked says on the error stream what makes an answer less than current.

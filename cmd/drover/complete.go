@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,10 +55,14 @@ func (a *app) completeAllocs(cmd *cobra.Command, args []string, word string) ([]
 
 func (a *app) completeNodes(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	return a.complete(cmd, args, func(ctx context.Context, c *api.Client) ([]string, error) {
-		nodes, _, err := c.Nodes(ctx, api.QueryOptions{Prefix: word, Stale: true, PerPage: 50})
+		nodes, _, err := c.Nodes(ctx, api.QueryOptions{Stale: true})
 		var out []string
 		for _, n := range nodes {
-			out = append(out, n.ID+"\t"+n.Name)
+			if strings.HasPrefix(n.Name, word) {
+				out = append(out, n.Name+"\t"+n.Status)
+			} else if strings.HasPrefix(n.ID, word) {
+				out = append(out, n.ID+"\t"+n.Name+" "+n.Status)
+			}
 		}
 		return out, err
 	})

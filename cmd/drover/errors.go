@@ -72,6 +72,18 @@ func unknownVerb(cmd *cobra.Command, word string) error {
 
 // flagError says what is wrong with a flag, and which one may have been meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		f := invalid.GetFlag()
+		want := map[string]string{
+			"int": "a whole number", "int64": "a whole number", "uint64": "a whole number, 0 or more", "bool": "true or false",
+			"duration": "a duration such as 30s or 5m",
+		}[f.Value.Type()]
+		if want != "" {
+			return fmt.Errorf("flag --%s wants %s, not %q\n  `%s --help` explains the flags", f.Name, want, invalid.GetValue(), cmd.CommandPath())
+		}
+		err = fmt.Errorf("flag --%s: %w", f.Name, errors.Unwrap(err))
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return fmt.Errorf("%w\n  `%s --help` explains the flags", err, cmd.CommandPath())
@@ -94,7 +106,8 @@ func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return fmt.Errorf("`%s` needs more: %s\n  `%s --help` has examples", cmd.CommandPath(), cmd.UseLine(), cmd.CommandPath())
+			line := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+			return fmt.Errorf("`%s` needs an argument: %s\n  `%s --help` has examples", cmd.CommandPath(), line, cmd.CommandPath())
 		case len(args) > most && most == 0:
 			return fmt.Errorf("`%s` takes no argument, not %q\n  `%s --help` has examples", cmd.CommandPath(), args[0], cmd.CommandPath())
 		case len(args) > most:

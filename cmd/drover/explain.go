@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/drover-io/drover/state"
 )
@@ -36,7 +37,11 @@ func writeGroupExplanation(w io.Writer, g state.GroupExplanation) error {
 		width = max(width, len(plural(r.Nodes, "node")))
 	}
 	for _, r := range g.Reasons {
-		fmt.Fprintf(w, "  %*s  %s: %s\n", width, plural(r.Nodes, "node"), r.Filter, r.Detail)
+		detail := r.Detail
+		if !strings.HasPrefix(detail, r.Filter+" ") {
+			detail = r.Filter + ": " + detail
+		}
+		fmt.Fprintf(w, "  %*s  %s\n", width, plural(r.Nodes, "node"), detail)
 	}
 	if m := g.NearestMiss; m != nil && g.Unplaced > 0 {
 		fmt.Fprintf(w, "  nearest miss: node %s (%s)\n", m.NodeName, shortID(m.NodeID, false))

@@ -184,10 +184,12 @@ func (f *follower) printCopies(allocs []api.AllocListItem) {
 		status := x.DesiredStatus + " " + x.ClientStatus
 		old, known := f.known[x.ID]
 		f.known[x.ID] = status
-		silent := !known && x.CreateIndex < f.since
+		leaving := x.DesiredStatus != state.DesiredRun && heeds(x)
+		silent := !known && x.CreateIndex < f.since && !leaving
 		f.printEvents(x, silent)
 		bad := x.ClientStatus == state.ClientFailed || x.ClientStatus == state.ClientLost || x.ClientStatus == state.ClientUnknown
-		if old == status || silent || f.many && !bad {
+		again := known && x.DesiredStatus == state.DesiredRun && x.ClientStatus == state.ClientPending // the event of its task said so
+		if old == status || silent || again || f.many && !bad {
 			continue
 		}
 		f.copyLine(x, copyWords(x))
@@ -257,6 +259,7 @@ func (f *follower) progress(text string) {
 	same := f.line == text
 	f.line = text
 	switch {
+	case f.app.terminal() && same && !f.shown.IsZero(): // it stands there
 	case f.app.terminal():
 		f.clear()
 		if width := f.app.columns() - 1; len(text)+2 > width {

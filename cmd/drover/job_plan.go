@@ -93,7 +93,11 @@ func planJob(ctx context.Context, a *app, f *jobFile, s shape, path string) (cha
 }
 
 func writePlan(w io.Writer, v *api.JobPlanResponse, again string) error {
-	writeDiff(w, v.Diff)
+	if v.JobModifyIndex == 0 {
+		fmt.Fprint(w, "+ job: new\n\n")
+	} else {
+		writeDiff(w, v.Diff)
+	}
 	for _, g := range v.Groups {
 		fmt.Fprintf(w, "Group %q: %s\n", g.TaskGroup, groupPlanWords(g))
 	}
@@ -116,21 +120,66 @@ func writePlan(w io.Writer, v *api.JobPlanResponse, again string) error {
 	return err
 }
 
-// writeDiff lists what changes in the job. A new job is all new: that needs no list.
+// writeDiff lists what changes in a job.
 func writeDiff(w io.Writer, diff []state.DiffLine) {
 	for _, d := range diff {
 		switch {
 		case d.Old == "":
-			fmt.Fprintf(w, "+ %s: %s\n", d.Path, d.New)
+			fmt.Fprintf(w, "+ %s: %s\n", d.Path, clip(d.New))
 		case d.New == "":
-			fmt.Fprintf(w, "- %s: %s\n", d.Path, d.Old)
+			fmt.Fprintf(w, "- %s: %s\n", d.Path, clip(d.Old))
 		default:
-			fmt.Fprintf(w, "~ %s: %s => %s\n", d.Path, d.Old, d.New)
+			old, now := difference(d.Old, d.New)
+			fmt.Fprintf(w, "~ %s: %s => %s\n", d.Path, old, now)
 		}
 	}
 	if len(diff) > 0 {
 		fmt.Fprintln(w)
 	}
+}
+
+const (
+	longValue = 80 // characters of a value that are shown whole
+	nearby    = 16 // characters around a difference
+)
+
+// clip shortens a long value.
+func clip(s string) string {
+	if r := []rune(s); len(r) > longValue {
+		return string(r[:longValue]) + "…"
+	}
+	return s
+}
+
+// difference shortens two long values to the part in which they differ, with a little around it.
+func difference(old, now string) (string, string) {
+	a, b := []rune(old), []rune(now)
+	if len(a) <= longValue && len(b) <= longValue {
+		return old, now
+	}
+	from := 0
+	for from < min(len(a), len(b)) && a[from] == b[from] {
+		from++
+	}
+	to := 0
+	for to < min(len(a), len(b))-from && a[len(a)-1-to] == b[len(b)-1-to] {
+		to++
+	}
+	part := func(r []rune) string {
+		start, end := max(0, from-nearby), min(len(r), len(r)-to+nearby)
+		text := string(r[start:end])
+		if end-start > 2*longValue {
+			text = clip(text)
+		}
+		if start > 0 {
+			text = "…" + text
+		}
+		if end < len(r) {
+			text += "…"
+		}
+		return text
+	}
+	return part(a), part(b)
 }
 
 func groupPlanWords(g state.GroupPlan) string {

@@ -261,8 +261,16 @@ func (l *launch) finish(ctx context.Context, result outcome, t tally) error {
 	return l.say("All %d copies run after %.1f s.\n", t.Wanted, l.took())
 }
 
+// someOf is how many of the copies.
+func someOf(n, all int) string {
+	if all == 1 {
+		return "The copy"
+	}
+	return fmt.Sprintf("%d of %d copies", n, all)
+}
+
 func (l *launch) finishBlocked(ctx context.Context, t tally) error {
-	if err := l.say("%d of %s cannot be placed:\n", t.Unplaced, plural(t.Wanted, "copy")); err != nil {
+	if err := l.say("%s cannot be placed:\n", someOf(t.Unplaced, t.Wanted)); err != nil {
 		return err
 	}
 	e, _, err := l.c.ExplainJob(ctx, l.id, api.QueryOptions{Namespace: l.namespace})
@@ -285,7 +293,7 @@ func (l *launch) finishBlocked(ctx context.Context, t tally) error {
 }
 
 func (l *launch) finishFailed(t tally) error {
-	if err := l.say("%d of %s failed after %.1f s.\n", t.Failed, plural(t.Wanted, "copy"), l.took()); err != nil {
+	if err := l.say("%s failed after %.1f s.\n", someOf(t.Failed, t.Wanted), l.took()); err != nil {
 		return err
 	}
 	writeFailed(l.app.out, t.failed)

@@ -57,7 +57,7 @@ func (f *follower) followStop(ctx context.Context) error {
 	for {
 		allocs, err := f.look(ctx, 0)
 		if isNotFound(err) { // purged, and forgotten already
-			return f.say("Everything has ended after %.1f s.\n", f.took())
+			return f.say("All copies have ended after %.1f s, and the job is forgotten.\n", f.took())
 		}
 		if err != nil {
 			return f.leave(ctx, err, "The cluster goes on stopping it.")

@@ -42,7 +42,9 @@ func showWhy(ctx context.Context, r *reader, prefix string, s shape) error {
 		return err
 	}
 	q := api.QueryOptions{Namespace: found.Namespace}
-	e, err := fetch(r, q, func(q api.QueryOptions) (*state.Explanation, api.QueryMeta, error) { return c.ExplainJob(ctx, found.ID, q) })
+	e, err := fetch(r, q, func(q api.QueryOptions) (*state.Explanation, api.QueryMeta, error) {
+		return c.ExplainJob(ctx, found.ID, q)
+	})
 	if err != nil {
 		return err
 	}

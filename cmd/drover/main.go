@@ -53,7 +53,10 @@ func (c coded) Unwrap() error { return c.error }
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := newApp(in, out, errOut)
+	return newApp(in, out, errOut).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(doubleDashes(root, args))
 	err := root.ExecuteContext(ctx)
@@ -64,10 +67,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	case errors.As(err, &said):
 		return int(said)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(errOut, "Interrupted.")
+		fmt.Fprintln(a.err, "Interrupted.")
 		return exitInterrupted
 	}
-	fmt.Fprintln(errOut, "Error:", explain(a, err))
+	fmt.Fprintln(a.err, "Error:", explain(a, err))
 	var c coded
 	if errors.As(err, &c) {
 		return c.code

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -16,7 +16,7 @@ func newOperator(a *app) *cobra.Command {
 		noun("raft", "The servers that replicate the state", "  drover operator raft list-peers",
 			newRaftPeers(a), newRaftRemove(a), newRaftTransfer(a)),
 		noun("snapshot", "Save the cluster's state, or put a saved one back", "  drover operator snapshot save backup.snap",
-			newSnapshotSave(a), newSnapshotRestore(a)),
+			newSnapshotSave(a), newSnapshotRestore(a), newSnapshotInspect(a)),
 		noun("evictions", "The guard that keeps a network fault from moving everything", "  drover operator evictions status",
 			newEvictionsStatus(a), newEvictionsAllow(a)),
 	)
@@ -24,18 +24,20 @@ func newOperator(a *app) *cobra.Command {
 
 func newRaftPeers(a *app) *cobra.Command {
 	var s shape
-	var stale bool
+	r := &reader{app: a}
 	cmd := &cobra.Command{
 		Use:     "list-peers",
 		Short:   "List the servers of the Raft configuration",
-		Example: "  drover operator raft list-peers\n  drover operator raft list-peers --stale   # when there is no leader",
-		Args:    cobra.NoArgs,
+		Example: "  drover operator raft list-peers\n  drover operator raft list-peers --stale   # ask any server, not the leader",
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			conf, _, err := c.RaftConfiguration(cmd.Context(), api.QueryOptions{Stale: stale})
+			conf, err := fetch(r, api.QueryOptions{}, func(q api.QueryOptions) (*api.RaftConfiguration, api.QueryMeta, error) {
+				return c.RaftConfiguration(cmd.Context(), q)
+			})
 			if err != nil {
 				return err
 			}
@@ -53,7 +55,7 @@ func newRaftPeers(a *app) *cobra.Command {
 		},
 	}
 	s.addFlags(cmd)
-	cmd.Flags().BoolVar(&stale, "stale", false, "let any server answer")
+	r.addFlags(cmd)
 	return cmd
 }
 
@@ -62,11 +64,16 @@ func newRaftRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "remove-peer <server>",
 		Short:   "Take a dead server out of the Raft configuration",
-		Example: "  drover operator raft remove-peer 8f3c2a10-…",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  drover operator raft remove-peer 8f3c2a10-54d1-4b0e-9f2b-d4a7f0c2e811",
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
+			switch {
+			case len(args) == 1 && id != "" && id != args[0]:
+				return fmt.Errorf("the argument names server %s, --peer-id names %s: say one", args[0], id)
+			case len(args) == 1:
 				id = args[0]
+			case id == "":
+				return errors.New("name the server by its ID; `drover operator raft list-peers` lists them")
 			}
 			c, err := a.client()
 			if err != nil {
@@ -79,7 +86,7 @@ func newRaftRemove(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&id, "peer-id", "", "the server's ID, as list-peers shows it")
+	cmd.Flags().StringVar(&id, "peer-id", "", "the server's `ID`, as list-peers shows it")
 	return cmd
 }
 
@@ -88,8 +95,8 @@ func newRaftTransfer(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "transfer-leadership",
 		Short:   "Give leadership to another server",
-		Example: "  drover operator raft transfer-leadership\n  drover operator raft transfer-leadership --peer-id 8f3c2a10-…",
-		Args:    cobra.NoArgs,
+		Example: "  drover operator raft transfer-leadership\n  drover operator raft transfer-leadership --peer-id 8f3c2a10-54d1-4b0e-9f2b-d4a7f0c2e811",
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -102,80 +109,8 @@ func newRaftTransfer(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&id, "peer-id", "", "the server to lead; the fittest when not given")
+	cmd.Flags().StringVar(&id, "peer-id", "", "`ID` of the server to lead; the fittest when not given")
 	return cmd
-}
-
-func newSnapshotSave(a *app) *cobra.Command {
-	var stale bool
-	cmd := &cobra.Command{
-		Use:     "save <file>",
-		Short:   "Save the cluster's state to a file",
-		Example: "  drover operator snapshot save backup.snap",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			r, meta, err := c.SaveSnapshot(cmd.Context(), stale)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = r.Close() }() // read to its end
-			tmp := args[0] + ".part"
-			f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it holds what jobs hold
-			if err != nil {
-				return err
-			}
-			n, err := io.Copy(f, r)
-			if serr := f.Sync(); err == nil {
-				err = serr
-			}
-			if cerr := f.Close(); err == nil {
-				err = cerr
-			}
-			if err != nil {
-				return fmt.Errorf("save snapshot: %w; %s is incomplete", err, tmp)
-			}
-			if err := os.Rename(tmp, args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "State at index %d saved to %s, %d bytes.\n", meta.Index, args[0], n)
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&stale, "stale", false, "let any server answer, also when there is no leader")
-	return cmd
-}
-
-func newSnapshotRestore(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "restore <file>",
-		Short:   "Replace the cluster's state with a saved one",
-		Example: "  drover operator snapshot restore backup.snap",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			f, err := os.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }() // only read
-			info, err := f.Stat()
-			if err != nil {
-				return err
-			}
-			if _, err := c.RestoreSnapshot(cmd.Context(), f, info.Size()); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "State restored from %s. Machines stop nothing until they have reported what runs on them.\n", args[0])
-			return nil
-		},
-	}
 }
 
 func newEvictionsStatus(a *app) *cobra.Command {
@@ -184,7 +119,7 @@ func newEvictionsStatus(a *app) *cobra.Command {
 		Use:     "status",
 		Short:   "Say how the eviction guard stands in each node pool",
 		Example: "  drover operator evictions status",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -195,6 +130,10 @@ func newEvictionsStatus(a *app) *cobra.Command {
 				return err
 			}
 			return s.print(a.out, view, func(w io.Writer) error {
+				if len(view.Pools) == 0 {
+					_, err := fmt.Fprintln(w, "The guard holds nothing back: no machine is silent.")
+					return err
+				}
 				var rows [][]string
 				for _, p := range view.Pools {
 					rows = append(rows, []string{
@@ -214,7 +153,7 @@ func newEvictionsAllow(a *app) *cobra.Command {
 		Use:     "allow",
 		Short:   "Let go of the guard: the silent machines are gone",
 		Example: "  drover operator evictions allow",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

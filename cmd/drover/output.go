@@ -16,18 +16,40 @@ import (
 // shape is how a command's answer is printed: for people, as JSON, or through the user's template.
 type shape struct {
 	json     bool
-	template string
+	template goTemplate
 }
+
+// goTemplate is the value of --template. It is read with the flags, before anything is done.
+type goTemplate struct {
+	text string
+	t    *template.Template
+}
+
+// Set reads a template.
+func (g *goTemplate) Set(text string) error {
+	t, err := template.New("template").Funcs(template.FuncMap{"json": toJSON, "join": strings.Join}).Parse(text)
+	if err != nil {
+		return err
+	}
+	g.text, g.t = text, t
+	return nil
+}
+
+// String is the template's text.
+func (g *goTemplate) String() string { return g.text }
+
+// Type is the word for the value in help.
+func (g *goTemplate) Type() string { return "template" }
 
 // addFlags gives a command --json and -t.
 func (s *shape) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.json, "json", false, "print the answer as JSON")
-	cmd.Flags().StringVarP(&s.template, "template", "t", "", "print the answer through a Go `template`, for example '{{.ID}}'")
+	cmd.Flags().VarP(&s.template, "template", "t", "print the answer through a Go `template`, for example '{{.ID}}'")
 	cmd.MarkFlagsMutuallyExclusive("json", "template")
 }
 
 // given reports whether the user asked for an answer for programs.
-func (s shape) given() bool { return s.json || s.template != "" }
+func (s shape) given() bool { return s.json || s.template.t != nil }
 
 // print writes v as the flags say; people is called when they say nothing.
 func (s shape) print(w io.Writer, v any, people func(io.Writer) error) error {
@@ -40,15 +62,11 @@ func (s shape) print(w io.Writer, v any, people func(io.Writer) error) error {
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
-	case s.template != "":
-		t, err := template.New("output").Funcs(template.FuncMap{"json": toJSON, "join": strings.Join}).Parse(s.template)
-		if err != nil {
-			return fmt.Errorf("read --template: %w; --json shows the names", err)
-		}
-		if err := t.Execute(w, v); err != nil {
+	case s.template.t != nil:
+		if err := s.template.t.Execute(w, v); err != nil {
 			return fmt.Errorf("apply --template: %w; --json shows the names", err)
 		}
-		_, err = fmt.Fprintln(w)
+		_, err := fmt.Fprintln(w)
 		return err
 	}
 	return people(w)

@@ -11,11 +11,11 @@ func newServerMembers(a *app) *cobra.Command {
 	var s shape
 	var all bool
 	cmd := &cobra.Command{
-		Use: "members",
+		Use:        "members",
 		SuggestFor: []string{"status", "list", "ls"},
-		Short:   "List the servers that gossip knows",
-		Example: "  drover server members\n  drover server members --all   # agents that only run work too",
-		Args:    arguments(0, 0),
+		Short:      "List the servers that gossip knows",
+		Example:    "  drover server members\n  drover server members --all   # agents that only run work too",
+		Args:       arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

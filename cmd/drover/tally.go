@@ -226,9 +226,12 @@ func (t tally) words() string {
 
 // bar shows how many of the wanted copies are there.
 func (t tally) bar(width int) string {
-	full := width
+	full, done := width, t.Running+t.Proving
+	if t.batch {
+		done = t.Complete
+	}
 	if t.Wanted > 0 {
-		full = min(width, width*(t.Running+t.Proving+t.Complete)/t.Wanted)
+		full = min(width, width*done/t.Wanted)
 	}
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", width-full) + "]"
 }

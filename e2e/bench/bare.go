@@ -21,7 +21,6 @@ import (
 const (
 	bareNamespace = "drover-bench" // Drover does not look there
 	bareRuntime   = "io.containerd.runc.v2"
-	snapshotter   = "overlayfs"
 )
 
 // bare starts containers with containerd's own client: the least that anybody pays.
@@ -31,6 +30,8 @@ type bare struct {
 	dir    string // logs of the containers
 	cgroup string // below which their cgroups are
 	last   atomic.Int64
+
+	snapshotter string
 }
 
 // openBare connects to the daemon of an agent and makes the image present, in a namespace of its own.
@@ -74,7 +75,12 @@ func (b *bare) load(ctx context.Context, tar string) error {
 		return fmt.Errorf("%s holds %d images", tar, len(images))
 	}
 	b.image = client.NewImage(b.client, images[0])
-	return b.image.Unpack(ctx, snapshotter)
+	for _, b.snapshotter = range []string{"overlayfs", "native"} { // Drover's order too
+		if err = b.image.Unpack(ctx, b.snapshotter); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // started is a container that runs.
@@ -89,7 +95,7 @@ func (b *bare) start(ctx context.Context) (started, error) {
 	ctx = b.in(ctx)
 	id := fmt.Sprintf("bare-%d", b.last.Add(1))
 	c, err := b.client.NewContainer(ctx, id,
-		client.WithSnapshotter(snapshotter), client.WithImage(b.image), client.WithNewSnapshot(id, b.image),
+		client.WithSnapshotter(b.snapshotter), client.WithImage(b.image), client.WithNewSnapshot(id, b.image),
 		client.WithRuntime(bareRuntime, nil),
 		client.WithNewSpec(
 			oci.WithImageConfig(b.image), oci.WithEnv([]string{"HELLO_ADDR=127.0.0.1:0"}),

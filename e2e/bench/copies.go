@@ -8,8 +8,8 @@ import (
 
 const (
 	copies    = 100
-	maxCopies = 2  // times bare containerd
-	atOnce    = 16 // containers that bare containerd is asked for at a time
+	maxCopies = 1.5 // times bare containerd: 1.0 to 1.3 were measured
+	atOnce    = 16  // containers that bare containerd is asked for at a time
 )
 
 // measureCopies starts a hundred copies on one node by Drover, and as many by bare containerd.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"time"
@@ -67,8 +68,8 @@ func (f figure) fields() []detail {
 	return append(out, f.details...)
 }
 
-// print prints the line, and returns an error when the bound does not hold.
-func (f figure) print() error {
+// print writes the line, and returns an error when the bound does not hold.
+func (f figure) print(w io.Writer) error {
 	text := "{"
 	for i, d := range f.fields() {
 		value, err := json.Marshal(d.value)
@@ -80,7 +81,9 @@ func (f figure) print() error {
 		}
 		text += fmt.Sprintf("%q:%s", d.name, value)
 	}
-	fmt.Println("BENCH " + text + "}")
+	if _, err := fmt.Fprintln(w, "BENCH "+text+"}"); err != nil {
+		return err
+	}
 	switch {
 	case f.holds():
 		return nil

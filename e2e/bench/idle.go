@@ -129,15 +129,15 @@ func watch(ctx context.Context, pid int) (watched, error) {
 	return w, nil
 }
 
-// measureIdleCluster watches three servers that also run work, for information.
+// measureIdleCluster watches three servers that also run work and a machine that only does, for information.
 func measureIdleCluster(ctx context.Context, o options) ([]figure, error) {
-	lead, follow := figure{bench: "idle-leader-memory", unit: "MB"}, figure{bench: "idle-follower-memory", unit: "MB"}
-	leadCPU, followCPU := figure{bench: "idle-leader-cpu", unit: "% of a core"}, figure{bench: "idle-follower-cpu", unit: "% of a core"}
-	err := withHerd(ctx, o, herd.Options{Servers: 3}, func(h *herd.Herd) error {
-		leader, err := h.Leader(ctx)
-		if err != nil {
-			return err
-		}
+	roles := []string{"leader", "follower", "client"}
+	memory, cpu := map[string]*figure{}, map[string]*figure{}
+	for _, role := range roles {
+		memory[role] = &figure{bench: "idle-" + role + "-memory", unit: "MB"}
+		cpu[role] = &figure{bench: "idle-" + role + "-cpu", unit: "% of a core"}
+	}
+	err := withHerd(ctx, o, herd.Options{Servers: 3, Clients: 1}, func(h *herd.Herd) error {
 		var pids []int
 		for _, n := range h.Nodes {
 			pid, err := programPID(n.Machine, o.drover, "agent")
@@ -150,20 +150,32 @@ func measureIdleCluster(ctx context.Context, o options) ([]figure, error) {
 		if err != nil {
 			return err
 		}
+		leader, err := h.Leader(ctx)
+		if err != nil {
+			return err
+		}
 		for i, u := range used {
-			mem, cpu := &follow, &followCPU
-			if h.Nodes[i] == leader {
-				mem, cpu = &lead, &leadCPU
+			role := "client"
+			switch n := h.Nodes[i]; {
+			case n == leader:
+				role = "leader"
+			case n.Server:
+				role = "follower"
 			}
-			mem.values, cpu.values = append(mem.values, float64(u.rss)/megabyte), append(cpu.values, u.share())
+			memory[role].values = append(memory[role].values, float64(u.rss)/megabyte)
+			cpu[role].values = append(cpu[role].values, u.share())
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	lead.add("note", "of three servers that also run work, with nothing to do")
-	return []figure{lead, leadCPU, follow, followCPU}, nil
+	memory["leader"].add("note", "of three servers that also run work, beside one machine that only does")
+	var figures []figure
+	for _, role := range roles {
+		figures = append(figures, *memory[role], *cpu[role])
+	}
+	return figures, nil
 }
 
 // withHerd runs fn with a cluster that has formed, and ends it.

@@ -120,15 +120,18 @@ func describe(sys string) string {
 	if _, err := os.Stat(queue); err != nil {
 		queue = filepath.Join(filepath.Dir(sys), "queue") // of a partition: the whole disk's
 	}
+	driver := "unknown driver"
+	if path, err := filepath.EvalSymlinks(filepath.Join(filepath.Dir(queue), "device", "driver")); err == nil {
+		driver = filepath.Base(path)
+	}
 	kind := "solid state"
-	if firstLine(filepath.Join(queue, "rotational")) == "1" {
-		kind = "rotating, or a virtual disk that says so"
+	switch {
+	case strings.HasPrefix(driver, "virtio"):
+		kind = "virtual" // what it says of rotation is nobody's
+	case firstLine(filepath.Join(queue, "rotational")) == "1":
+		kind = "rotating"
 	}
-	cache := firstLine(filepath.Join(queue, "write_cache"))
-	if driver, err := filepath.EvalSymlinks(filepath.Join(filepath.Dir(queue), "device", "driver")); err == nil {
-		kind = filepath.Base(driver) + ", " + kind
-	}
-	return " (" + kind + ", " + cache + ")"
+	return fmt.Sprintf(" (%s, %s, cache %s)", kind, driver, firstLine(filepath.Join(queue, "write_cache")))
 }
 
 // fsyncTime measures what an acknowledged write costs at the least here.

@@ -118,7 +118,7 @@ func runAll(ctx context.Context, o options, chosen []bench) error {
 			failed = append(failed, fmt.Errorf("%s: %w", b.name, err))
 		}
 		for _, f := range figures {
-			if err := f.print(); err != nil {
+			if err := f.print(os.Stdout); err != nil {
 				failed = append(failed, err)
 			}
 		}

@@ -88,7 +88,8 @@ func (t *traffic) reads(ctx context.Context, o options, rate *figure, stale bool
 // flushesOf counts the flushes of the device below a directory since boot; 0 when the kernel does not say.
 func flushesOf(dir string) int64 {
 	var flushes int64
-	device, _, _ := strings.Cut(firstWord(diskOf(dir)), " ")
+	disk, _ := diskOf(dir)
+	device, _, _ := strings.Cut(disk, " ")
 	b, err := os.ReadFile("/proc/diskstats")
 	if err != nil {
 		return 0
@@ -103,5 +104,3 @@ func flushesOf(dir string) int64 {
 	}
 	return flushes
 }
-
-func firstWord(first, _ string) string { return first }

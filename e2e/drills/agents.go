@@ -28,10 +28,10 @@ func crowded(r *rig) *herd.Node { return r.herd.Nodes[1] }
 
 func agentDrills() []drill {
 	return []drill{{
-		name: "agent-kill", driver: herd.DriverContainerd, servers: 3, lane: 2, each: 7 * time.Second,
+		name: "agent-kill", driver: herd.DriverContainerd, servers: 3, lane: 2, each: 3 * time.Second,
 		counts: []string{countMoved, countDoubled, countOrphans, countLogLines}, prepare: crowdOne, run: killAgent,
 	}, {
-		name: "containerd-kill", driver: herd.DriverContainerd, servers: 3, lane: 2, each: 7 * time.Second,
+		name: "containerd-kill", driver: herd.DriverContainerd, servers: 3, lane: 2, each: 3 * time.Second,
 		counts: []string{countMoved, countDoubled, countOrphans, countLogLines}, prepare: crowdOne, run: killContainerd,
 	}}
 }

@@ -20,27 +20,27 @@ const (
 )
 
 func cutDrills() []drill {
-	base := drill{each: 36 * time.Second, counts: []string{countMoved, countDoubled, countOrphans}, prepare: spread}
+	base := drill{each: 29 * time.Second, counts: []string{countMoved, countDoubled, countOrphans}, prepare: spread}
 	three, five, clients := base, base, base
 	// Servers are cut off: whoever is left has no majority.
 	three.name, three.driver, three.servers, three.lane = "cut-2-of-3", herd.DriverContainerd, 3, 3
 	three.run = func(ctx context.Context, r *rig, i int) (time.Duration, error) {
-		return cut(ctx, r, r.herd.Nodes[i%3])
+		return cut(ctx, r, i, r.herd.Nodes[i%3])
 	}
 	five.name, five.driver, five.servers, five.lane = "cut-4-of-5", herd.DriverExec, 5, 4
 	five.run = func(ctx context.Context, r *rig, i int) (time.Duration, error) {
-		return cut(ctx, r, r.herd.Nodes[i%5])
+		return cut(ctx, r, i, r.herd.Nodes[i%5])
 	}
 	// The leader stays, and sees almost everybody gone: here only the eviction guard keeps the work where it is.
 	clients.name, clients.driver, clients.servers, clients.clients, clients.lane = "cut-4-of-5-clients", herd.DriverExec, 1, 4, 5
-	clients.run = func(ctx context.Context, r *rig, _ int) (time.Duration, error) {
-		return cut(ctx, r, r.herd.Nodes[0])
+	clients.run = func(ctx context.Context, r *rig, i int) (time.Duration, error) {
+		return cut(ctx, r, i, r.herd.Nodes[0])
 	}
 	return []drill{three, five, clients}
 }
 
 // cut unplugs every machine but one at once, and plugs them in again. Measured is from then until the herd is whole.
-func cut(ctx context.Context, r *rig, stays *herd.Node) (time.Duration, error) {
+func cut(ctx context.Context, r *rig, run int, stays *herd.Node) (time.Duration, error) {
 	before, err := r.look(ctx, r.herd.Nodes...)
 	if err != nil {
 		return 0, err
@@ -77,8 +77,28 @@ func cut(ctx context.Context, r *rig, stays *herd.Node) (time.Duration, error) {
 		return 0, fmt.Errorf("heal: %w", err)
 	}
 	took := time.Since(healed)
+	if err := r.writeOne(ctx, fmt.Sprintf("healed-%d", run)); err != nil {
+		return 0, fmt.Errorf("write after healing: %w", err)
+	}
 	pause(ctx, calm)
 	return took, r.judge(ctx, before)
+}
+
+// writeOne registers a job of no copies.
+func (r *rig) writeOne(ctx context.Context, id string) error {
+	text, err := r.jobFile(id, work{})
+	if err != nil {
+		return err
+	}
+	if err := r.register(ctx, text); err != nil {
+		return err
+	}
+	r.tally.acked++
+	if _, _, err := r.herd.Nodes[len(r.herd.Nodes)-1].API.Job(ctx, id, api.QueryOptions{}); err != nil {
+		r.tally.lost++
+		return fmt.Errorf("read it back: %w", err)
+	}
+	return nil
 }
 
 // readyAndWhole is a condition: every machine is ready and every copy runs.

@@ -16,7 +16,7 @@ func deathDrills() []drill {
 		counts: []string{countOrphans, countDoubled}, prepare: spread,
 	}
 	any, lead := base, base
-	any.name, any.bound, any.each = "machine-death", 10*time.Second, 18*time.Second
+	any.name, any.bound, any.each = "machine-death", 10*time.Second, 10*time.Second
 	any.run = func(ctx context.Context, r *rig, i int) (time.Duration, error) {
 		leader, err := r.herd.Leader(ctx)
 		if err != nil {
@@ -28,7 +28,7 @@ func deathDrills() []drill {
 		}
 		return die(ctx, r, victim)
 	}
-	lead.name, lead.bound, lead.each = "leader-machine-death", 20*time.Second, 22*time.Second
+	lead.name, lead.bound, lead.each = "leader-machine-death", 20*time.Second, 10*time.Second
 	lead.run = func(ctx context.Context, r *rig, i int) (time.Duration, error) {
 		leader, err := r.leadWith(ctx, r.herd.Nodes[i%r.drill.servers])
 		if err != nil {

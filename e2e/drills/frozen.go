@@ -17,7 +17,7 @@ const frozenFor = 20 * time.Second
 
 func frozenDrills() []drill {
 	return []drill{{
-		name: "agent-frozen", driver: herd.DriverContainerd, servers: 3, lane: 2, each: 30 * time.Second,
+		name: "agent-frozen", driver: herd.DriverContainerd, servers: 3, lane: 2, each: 27 * time.Second,
 		counts: []string{countMoved, countDoubled, countOrphans}, prepare: spread, run: freeze,
 	}}
 }

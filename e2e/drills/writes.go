@@ -36,7 +36,7 @@ type ack struct {
 
 func writeDrills() []drill {
 	base := drill{
-		driver: herd.DriverExec, servers: 3, lane: 1, each: 7 * time.Second, bound: 5 * time.Second, boundP50: 2 * time.Second,
+		driver: herd.DriverExec, servers: 3, lane: 1, each: 3 * time.Second, bound: 5 * time.Second, boundP50: 2 * time.Second,
 		minAcked: 2000, prepare: prepareWrites, finish: everythingEverywhere,
 	}
 	leader, follower := base, base

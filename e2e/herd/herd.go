@@ -40,6 +40,8 @@ type Options struct {
 	Loopback bool
 	// Config is further configuration for every agent, in HCL.
 	Config string
+	// Prepare, when set, is called for each machine after its first boot and before its agent is started.
+	Prepare func(*Node) error
 }
 
 // firstPort is the API's port of the first, and outside Loopback of every, agent.
@@ -80,7 +82,11 @@ func New(o Options) (*Herd, error) {
 		}
 	}
 	for _, n := range h.Nodes {
-		if err := n.StartAgent(); err != nil {
+		var err error
+		if o.Prepare != nil {
+			err = o.Prepare(n)
+		}
+		if err := errors.Join(err, n.StartAgent()); err != nil {
 			return nil, errors.Join(err, h.Close())
 		}
 	}
@@ -181,17 +187,29 @@ func (n *Node) StartAgent() error {
 	return nil
 }
 
-// StartContainerd starts the machine's own containerd.
+// ContainerdSocket is where the machine's own containerd of Options.Containerd listens, by the machine's paths.
+const ContainerdSocket = "/run/containerd/containerd.sock"
+
+// StartContainerd starts the machine's own containerd and waits until it takes connections.
 func (n *Node) StartContainerd() error {
 	root := filepath.Join(n.Dir, "containerd")
-	pid, err := n.Start("containerd.log", nil, n.herd.Containerd, "--root", root, "--state", "/run/containerd",
-		"--address", "/run/containerd/containerd.sock")
+	pid, err := n.Start("containerd.log", nil, n.herd.Containerd, "--root", root, "--state", "/run/containerd", "--address", ContainerdSocket)
 	if err != nil {
 		return err
 	}
 	n.containerd = pid
-	return nil
+	_, err = waitfor.True(context.Background(), 30*time.Second, 10*time.Millisecond, func(context.Context) error {
+		c, err := net.Dial("unix", n.Path(ContainerdSocket))
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	return err
 }
+
+// KillContainerd kills the machine's own containerd -9.
+func (n *Node) KillContainerd() error { return n.Signal(n.containerd, syscall.SIGKILL) }
 
 // SignalAgent sends the agent a signal; a killed agent is started again with StartAgent.
 func (n *Node) SignalAgent(sig syscall.Signal) error { return n.Signal(n.agent, sig) }
@@ -222,6 +240,18 @@ func (n *Node) Drover(ctx context.Context, args ...string) (string, error) {
 	cmd.Env = append(os.Environ(), "DROVER_ADDR="+n.Addr())
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// AgentEnd waits until the agent's process has ended, and returns its exit code.
+func (n *Node) AgentEnd(ctx context.Context, timeout time.Duration) (code int, err error) {
+	_, err = waitfor.True(ctx, timeout, 5*time.Millisecond, func(context.Context) error {
+		alive, c, err := n.Status(n.agent)
+		if code = c; err == nil && alive {
+			err = fmt.Errorf("agent of %s is still there", n.Name)
+		}
+		return err
+	})
+	return code, err
 }
 
 // Up are the nodes whose machine is on.

@@ -2,7 +2,9 @@ package herd
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +14,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/drover-io/drover/internal/waitfor"
 )
 
 // Machine is one machine of a herd. Its methods may be called from one goroutine at a time.
@@ -126,6 +131,44 @@ func (m *Machine) ask(q request) (reply, error) {
 func (m *Machine) Start(log string, env []string, args ...string) (int, error) {
 	r, err := m.ask(request{Op: "start", Args: args, Env: append(os.Environ(), env...), Log: filepath.Join(m.Dir, log)})
 	return r.PID, err
+}
+
+// Run runs a program on the machine, waits for its end and returns its output. An exit code other than 0 is an error.
+func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
+	out, err := os.CreateTemp(m.Dir, "run-*.log")
+	if err != nil {
+		return "", err
+	}
+	defer closeAll(out)
+	defer func() { _ = os.Remove(out.Name()) }() // on the machine's disk, which goes with it
+	pid, err := m.Start(filepath.Base(out.Name()), nil, args...)
+	if err != nil {
+		return "", err
+	}
+	var code int
+	_, err = waitfor.True(ctx, time.Minute, 5*time.Millisecond, func(context.Context) error {
+		alive, c, err := m.Status(pid)
+		if code = c; err == nil && alive {
+			err = fmt.Errorf("%s runs on", args[0])
+		}
+		return err
+	})
+	text, readErr := os.ReadFile(out.Name())
+	if err := errors.Join(err, readErr); err != nil {
+		return string(text), err
+	}
+	if code != 0 {
+		return string(text), fmt.Errorf("%s on machine %s: exit code %d: %s", strings.Join(args, " "), m.Name, code, text)
+	}
+	return string(text), nil
+}
+
+// Path is a file of the machine as this program sees it. The machine must be on.
+func (m *Machine) Path(path string) string {
+	if m.local != nil {
+		return path
+	}
+	return filepath.Join(fmt.Sprintf("/proc/%d/root", m.InitPID()), path)
 }
 
 // Signal sends a signal to a process of the machine.

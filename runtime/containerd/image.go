@@ -120,7 +120,7 @@ func (d *Driver) fileImage(ctx context.Context, s *session, path string) (client
 // importFile loads a docker archive or an OCI layout, compressed or not. The names inside are not taken over: a file must not
 // decide what a registry's name means on this node.
 func importFile(ctx context.Context, s *session, path, name string) (client.Image, error) {
-	f, err := os.Open(path)
+	f, err := openImage(path)
 	if err != nil {
 		return nil, fmt.Errorf("read image file: %w", err)
 	}
@@ -232,8 +232,13 @@ type fileState struct {
 
 const maxHashes = 256
 
+// openImage opens an image file without waiting: a pipe of that name must not hold up the task for ever.
+func openImage(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
 func (h *hashCache) sum(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := openImage(path)
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
@@ -122,6 +123,11 @@ func hostname(o options) string {
 	return name
 }
 
+func isDir(path string) bool {
+	fi, err := os.Lstat(path)
+	return err == nil && fi.IsDir()
+}
+
 // mounts are the task's directories and what a process on the host's network needs to find names.
 func mounts(dirs runtime.TaskDirs, hostName bool) []specs.Mount {
 	var list []specs.Mount
@@ -131,6 +137,10 @@ func mounts(dirs runtime.TaskDirs, hostName bool) []specs.Mount {
 		if m.source != "" {
 			list = append(list, bind(m.source, m.target, "rw", "nosuid", "nodev"))
 		}
+	}
+	// The shim opens the log files by name as the host's root: a task that could put a link in their place would write anywhere.
+	if logs := filepath.Join(dirs.Alloc, "logs"); dirs.Alloc != "" && isDir(logs) {
+		list = append(list, bind(logs, "/alloc/logs", "ro", "nosuid", "nodev", "noexec"))
 	}
 	files := []string{"/etc/resolv.conf", "/etc/hosts"}
 	if hostName {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	runcopts "github.com/containerd/containerd/api/types/runc/options"
@@ -213,7 +214,7 @@ func plainFiles(stdout, stderr string) cio.Creator {
 			if path == "" {
 				continue
 			}
-			f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 			if err != nil {
 				return nil, fmt.Errorf("open log file of task: %w", err)
 			}

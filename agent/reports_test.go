@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/consensus"
+	"github.com/drover-io/drover/state"
+)
+
+// bigReport is of n allocations with that many bytes each.
+func bigReport(n, bytes int) state.NodeReport {
+	r := state.NodeReport{NodeID: nodeA, Boot: 1, Seq: 7}
+	for range n {
+		r.Allocs = append(r.Allocs, state.AllocReport{ID: "a", Status: state.ClientRunning, Description: strings.Repeat("x", bytes)})
+	}
+	return r
+}
+
+// TestReportsFitIntoEntries: whatever the nodes have to say, no entry is too large for the log, and everything is said.
+func TestReportsFitIntoEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := &term{reports: make(chan reportCall, 100), ended: make(chan struct{})}
+		reports := []state.NodeReport{bigReport(100, 100), bigReport(100, 20_000), bigReport(3, 400_000), bigReport(1, 10)}
+		var callers, leader sync.WaitGroup
+		said, entries := 0, 0
+		leader.Go(func() {
+			var left []reportCall
+			for {
+				batch := left
+				if len(batch) == 0 {
+					select {
+					case <-tm.ended:
+						return
+					case c := <-tm.reports:
+						batch = []reportCall{c}
+					}
+				}
+				batch, left = tm.gather(t.Context(), batch)
+				var cmd state.Report
+				for _, c := range batch {
+					cmd.Nodes = append(cmd.Nodes, c.report)
+					said += len(c.report.Allocs)
+					c.done <- reportDone{index: 1}
+				}
+				entries++
+				if data, err := json.Marshal(cmd); err != nil || len(data) > consensus.MaxProposal-1024 {
+					t.Errorf("an entry has %d bytes, %v", len(data), err)
+				}
+			}
+		})
+		for _, r := range reports {
+			callers.Go(func() {
+				if _, err := tm.report(t.Context(), r); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+		close(tm.ended)
+		leader.Wait()
+		if said != 204 || entries < 5 {
+			t.Errorf("%d allocations in %d entries, want all 204", said, entries)
+		}
+	})
+}
+
+// TestReportWhenTheTermEnds: who waits for a leader that leads no more is told at once.
+func TestReportWhenTheTermEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := &term{reports: make(chan reportCall, 1), ended: make(chan struct{})}
+		var wg sync.WaitGroup
+		errs := make(chan error, 2)
+		for range 2 { // one is taken and not committed, for the other there is no room
+			wg.Go(func() {
+				_, err := tm.report(t.Context(), bigReport(1, 1))
+				errs <- err
+			})
+		}
+		synctest.Wait()
+		close(tm.ended)
+		wg.Wait()
+		unknown, refused := 0, 0
+		for range 2 {
+			switch err := <-errs; {
+			case errors.Is(err, api.ErrUnknownOutcome):
+				unknown++
+			case errors.Is(err, api.ErrNotLeader):
+				refused++
+			}
+		}
+		if unknown != 1 || refused != 1 {
+			t.Errorf("unknown %d, refused %d; want one of each", unknown, refused)
+		}
+	})
+}

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"github.com/drover-io/drover/api"
+)
+
+var rewrite = flag.Bool("rewrite", false, "accept what commands print now as what they should print")
+
+// Stories are files of command lines with what they print. In them
+//
+//	$ drover …       is a command line; behind it comes what it prints and, unless it is 0, its exit code
+//	= job N status   waits until N copies of a job have a client status
+//	# …              tells the reader something
+//
+// @name in a command line is the ID of the newest allocation of that name, @n1 that of the node, $TMP a directory.
+func TestStories(t *testing.T) {
+	for _, path := range storyFiles(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := newHerd(t).ready().tell(string(text))
+			if *rewrite {
+				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(text), got); diff != "" {
+				t.Errorf("(-story +now; -rewrite accepts)\n%s", diff)
+			}
+		})
+	}
+}
+
+func storyFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	return files
+}
+
+// tell runs the command lines of a story and returns it with what they print now.
+func (h *herd) tell(story string) string {
+	h.t.Helper()
+	var b strings.Builder
+	output := false // lines of the story that are output of a command are left out
+	for _, line := range strings.Split(strings.TrimRight(story, "\n"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "$ "):
+			if b.Len() > 0 && !strings.HasSuffix(b.String(), "\n\n") {
+				b.WriteString("\n")
+			}
+			output = true
+			b.WriteString(line + "\n" + h.typeLine(line))
+		case strings.HasPrefix(line, "= "):
+			f := strings.Fields(line)
+			n, err := strconv.Atoi(f[2])
+			if err != nil || len(f) != 4 {
+				h.t.Fatalf("%q: want = job N status", line)
+			}
+			h.waitCopies(f[1], n, f[3])
+			if !strings.HasPrefix(lastLine(b.String()), "= ") {
+				b.WriteString("\n")
+			}
+			b.WriteString(line + "\n")
+			output = false
+		case strings.HasPrefix(line, "# "):
+			if output {
+				b.WriteString("\n")
+			}
+			b.WriteString(line + "\n")
+			output = false
+		}
+	}
+	return b.String()
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+	return lines[len(lines)-1]
+}
+
+// typeLine runs one command line of a story.
+func (h *herd) typeLine(line string) string {
+	h.t.Helper()
+	args, in := h.words(line)
+	x := h.runIn(h.t.Context(), in, args...)
+	out := x.out
+	if x.code == 0 && asksJSON(args) {
+		out = outline(h.t, line, x.out)
+	}
+	text := h.normal(out + x.err)
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	if x.code != 0 {
+		text += fmt.Sprintf("[exit %d]\n", x.code)
+	}
+	return text
+}
+
+func asksJSON(args []string) bool {
+	for _, a := range args {
+		if a == "-json" || a == "--json" {
+			return true
+		}
+	}
+	return false
+}
+
+var word = regexp.MustCompile(`'[^']*'|\S+`)
+
+// words splits a command line as a shell would, as far as stories need it.
+func (h *herd) words(line string) (args []string, in string) {
+	for _, w := range word.FindAllString(strings.TrimPrefix(line, "$ drover"), -1) {
+		w = strings.ReplaceAll(strings.Trim(w, "'"), "$TMP", h.tmp)
+		if name, ok := strings.CutPrefix(w, "@"); ok {
+			w = h.idOf(name)
+		}
+		if name, ok := strings.CutPrefix(w, "<"); ok {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			in = string(data)
+			continue
+		}
+		args = append(args, w)
+	}
+	return args, in
+}
+
+func (h *herd) idOf(name string) string {
+	h.t.Helper()
+	if nodes, _, err := h.api.Nodes(h.t.Context(), api.QueryOptions{}); err == nil && len(nodes) > 0 && nodes[0].Name == name {
+		return nodes[0].ID
+	}
+	allocs, _, err := h.api.Allocations(h.t.Context(), api.QueryOptions{Namespace: api.AllNamespaces})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	sort.Slice(allocs, func(i, j int) bool { return allocs[i].CreateIndex > allocs[j].CreateIndex })
+	for _, x := range allocs {
+		if x.Name == name {
+			return x.ID
+		}
+	}
+	h.t.Fatalf("no allocation %s", name)
+	return ""
+}
+
+// outline checks that an answer is JSON and shows its shape: values differ from run to run.
+func outline(t *testing.T, line, text string) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Errorf("%s: %v in\n%s", line, err, text)
+		return ""
+	}
+	if list, ok := v.([]any); ok {
+		if len(list) == 0 {
+			return "JSON: an empty list\n"
+		}
+		return fmt.Sprintf("JSON: a list of %d, each with %s\n", len(list), keys(list[0]))
+	}
+	return "JSON: " + keys(v) + "\n"
+}
+
+func keys(v any) string {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	return strings.Join(sortedKeys(m), " ")
+}
+
+// unsteady are the parts of outputs that differ from run to run, and what stands for them. Columns keep their widths.
+var unsteady = []struct {
+	find *regexp.Regexp
+	put  string
+}{
+	{regexp.MustCompile(`(?m)^ +\d+\.\ds  [0-9a-f]{8}  .*(placed|running|stopping|stopped|complete) on .*\n`), ""}, // which steps are seen depends on the moment
+	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"},
+	{regexp.MustCompile(`\b[0-9a-f]{8}\b`), "xxxxxxxx"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "2006-01-02T15:04:05Z"},
+	{regexp.MustCompile(`\d+s ago +\d+s ago`), "0s ago   0s ago"},
+	{regexp.MustCompile(`(?m)^ +\d+\.\ds  `), "    0.0s  "},
+	{regexp.MustCompile(`after \d+\.\d s`), "after 0.0 s"},
+	{regexp.MustCompile(`waiting [0-9.]+s,`), "waiting 0s,"},
+	{regexp.MustCompile(`(?i)(index[ :=]+|check-index )\d+`), "${1}N"},
+	{regexp.MustCompile(`\d+ bytes`), "N bytes"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT_"},
+	{regexp.MustCompile(`127\.0\.0\.1  \d+ `), "127.0.0.1  PORT_ "},
+	{regexp.MustCompile(`(?m)^(CPU|Memory|Disk) .*\n`), "${1} …\n"},
+	{regexp.MustCompile(`\d\d+ (MiB|MHz)`), "N ${1}"},
+}
+
+func (h *herd) normal(text string) string {
+	text = strings.ReplaceAll(text, h.tmp, "$TMP")
+	for _, u := range unsteady {
+		text = u.find.ReplaceAllString(text, u.put)
+	}
+	return text
+}
+
+// provenElsewhere are commands that a story cannot tell, with the test that runs them.
+var provenElsewhere = map[string]string{
+	"drover agent": "TestAgentCommand",
+	"drover operator raft transfer-leadership": "TestLeadershipMoves",
+	"drover operator raft remove-peer":         "TestLeadershipMoves",
+	"drover completion":                        "TestCompletion",
+}
+
+// TestEveryCommandIsProven walks the tree: every command has an example, a story in which it succeeds, one in which it is used
+// wrongly and, where it answers programs, one with --json.
+func TestEveryCommandIsProven(t *testing.T) {
+	root := newRoot(newApp(nil, nil, nil))
+	type proof struct{ well, wrong, asJSON bool }
+	proofs := map[string]*proof{}
+	for _, path := range storyFiles(t) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range strings.Split(string(text), "\n$ drover") {
+			line, output, _ := strings.Cut(block, "\n")
+			args := strings.Fields(line)
+			cmd := named(root, args)
+			p := proofs[cmd.CommandPath()]
+			if p == nil {
+				p = &proof{}
+				proofs[cmd.CommandPath()] = p
+			}
+			failed := strings.Contains(output, "\n[exit ") && (strings.HasPrefix(output, "Error:") || strings.Contains(output, "error:"))
+			p.well = p.well || !failed
+			p.wrong = p.wrong || failed
+			p.asJSON = p.asJSON || !failed && asksJSON(args)
+		}
+	}
+	walk(root, func(cmd *cobra.Command) {
+		name := cmd.CommandPath()
+		if cmd.Example == "" || !strings.Contains(cmd.Example, name) {
+			t.Errorf("%s: no example of it", name)
+		}
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: short description %q", name, cmd.Short)
+		}
+		p := proofs[name]
+		if p == nil {
+			p = &proof{}
+		}
+		switch elsewhere := provenElsewhere[name] != ""; {
+		case !p.well && !elsewhere:
+			t.Errorf("%s: no story in which it succeeds", name)
+		case !p.wrong:
+			t.Errorf("%s: no story in which it is used wrongly", name)
+		case cmd.Flags().Lookup("json") != nil && !p.asJSON:
+			t.Errorf("%s: no story with --json", name)
+		}
+	})
+}
+
+func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, sub := range cmd.Commands() {
+		walk(sub, visit)
+	}
+}
+
+// named is the command that a command line names.
+func named(root *cobra.Command, args []string) *cobra.Command {
+	cmd := root
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			continue
+		}
+		sub := subCommand(cmd, a)
+		if sub == nil {
+			break
+		}
+		cmd = sub
+	}
+	return cmd
+}

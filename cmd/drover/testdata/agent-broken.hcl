@@ -1,0 +1,4 @@
+server {
+  enabled    = true
+  retry_jion = ["10.0.0.1"]
+}

@@ -1,0 +1,8 @@
+job "broken" {
+  group "g" {
+    cuont = 2
+    task "t" {
+      driver = "fake"
+    }
+  }
+}
