@@ -180,7 +180,7 @@ func (r *record) status() (status, description string) {
 	}
 	switch {
 	case r.Final != "" && !ran: // a roll-out must not take for running what never ran
-		return state.ClientPending, "its start has failed, cleaning up"
+		return state.ClientPending, "nothing of it ran, cleaning up"
 	case r.Final != "" || dead == len(r.Tasks) && ran:
 		return state.ClientRunning, "its tasks have ended, cleaning up"
 	case running > 0 && r.Stop != "":

@@ -262,7 +262,7 @@ func (c *Cluster) Eventually(limit time.Duration, check func() error) time.Durat
 		if time.Since(start) > limit {
 			c.t.Fatalf("not within %s: %v", limit, err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(max(50*time.Millisecond, time.Since(start)/40)) // what takes long is not looked at so often
 	}
 }
 

@@ -109,6 +109,24 @@ func TestRefusedThenLost(t *testing.T) {
 	})
 }
 
+// TestSilenceForOneVoter: one server hears nothing of a machine that refuses the others' connections. That is no majority: the
+// machine lives, whether or not the one is the leader.
+func TestSilenceForOneVoter(t *testing.T) {
+	inBubble(t, Options{Servers: 3, Clients: 1}, func(t *testing.T, c *Cluster) {
+		victim, l := c.Nodes[3], c.Leader()
+		c.Split([]*Node{victim}, []*Node{l})
+		victim.Crash()
+		c.WaitStatus(l, state.NodeStatusDisconnected, 20*time.Second, victim)
+		c.Always(20*time.Second, func() error {
+			status, err := c.NodeStatus(l)
+			if err == nil && status[victim.Name] != state.NodeStatusDisconnected {
+				err = fmt.Errorf("node is %s", status[victim.Name])
+			}
+			return err
+		})
+	})
+}
+
 // TestDeclaredLost: the operator's word moves the work at once, whatever the grace; a node that lives comes back.
 func TestDeclaredLost(t *testing.T) {
 	inBubble(t, Options{Servers: 3, Clients: 2}, func(t *testing.T, c *Cluster) {

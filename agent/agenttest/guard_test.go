@@ -74,9 +74,9 @@ func (h herd) held() error {
 func (h herd) slowly(t *testing.T) {
 	t.Helper()
 	begin := time.Now()
-	h.Always(time.Duration(len(h.victim)*10+5)*time.Second, func() error {
+	h.Always(time.Duration(len(h.victim)*10+6)*time.Second, func() error {
 		n, err := h.down()
-		if limit := int(time.Since(begin)/(10*time.Second)) + 1; err == nil && n > limit {
+		if limit := int((time.Since(begin) + time.Second) / (10 * time.Second)); err == nil && n > limit {
 			err = fmt.Errorf("%d machines are down, at most %d should be", n, limit)
 		}
 		return err

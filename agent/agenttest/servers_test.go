@@ -92,8 +92,14 @@ func TestDeadServerIsExpectedBack(t *testing.T) {
 func TestServerOutOfTouchAnswersNoPolls(t *testing.T) {
 	inBubble(t, Options{Servers: 3, Clients: 1}, func(t *testing.T, c *Cluster) {
 		lone := c.Follower()
-		rest := c.Others(lone)
-		c.Split([]*Node{lone}, rest)
+		c.Eventually(10*time.Second, func() error {
+			if h := lone.agent.Health(); !h.Client.OK {
+				return errors.New(h.Client.Message)
+			}
+			return nil
+		})
+		c.Split([]*Node{lone}, c.Others(lone))
+		time.Sleep(5 * time.Second)
 		c.Eventually(20*time.Second, func() error {
 			health := lone.agent.Health()
 			if health.Client == nil || health.Client.OK {

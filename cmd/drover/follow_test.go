@@ -153,6 +153,19 @@ func TestARestartIsTold(t *testing.T) {
 	}
 }
 
+// TestACopyThatItsNodeSuitsNoMore changes a job so that its copies could stay but for a constraint: only the scheduler knows.
+func TestACopyThatItsNodeSuitsNoMore(t *testing.T) {
+	t.Parallel()
+	h := newHerd(t).ready()
+	text := job("web", "service", 1, `stdout = "x"`)
+	h.must("job", "run", h.file("a.hcl", text))
+	text = strings.Replace(text, `group "g" {`, "group \"g\" {\nconstraint {\nattribute = \"${attr.kernel.name}\"\nvalue = \"plan9\"\n}", 1)
+	x := h.run("job", "run", h.file("b.hcl", text))
+	if x.code != 2 || !strings.Contains(x.out, `plan9" is false: it is "linux" here`) || !strings.Contains(x.out, "Meanwhile 1 copy of an older version may run on.") {
+		t.Errorf("exit %d:\n%s", x.code, x.all())
+	}
+}
+
 func TestSomebodyElseComesInBetween(t *testing.T) {
 	t.Parallel()
 	h := newHerd(t).ready()

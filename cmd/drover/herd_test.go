@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,17 +94,30 @@ func (h *herd) start(cfg agent.Config) error {
 	return nil
 }
 
+// lastPort is the port that was given out last. Ports come from below those that outgoing connections get, and none comes twice.
+var lastPort atomic.Int32
+
 // freePorts are three ports that nobody uses at the moment.
 func freePorts(t *testing.T) agent.Ports {
 	t.Helper()
 	var ports [3]int
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+		for ports[i] == 0 {
+			n := lastPort.Add(1)
+			if n > 8000 {
+				t.Fatal("no free port between 12000 and 20000")
+			}
+			port := 12000 + (int(n)+os.Getpid()*97)%8000
+			tcp, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				continue
+			}
+			if udp, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+				ports[i] = port
+				_ = udp.Close()
+			}
+			_ = tcp.Close()
 		}
-		defer func() { _ = l.Close() }()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return agent.Ports{HTTP: ports[0], RPC: ports[1], Serf: ports[2]}
 }

@@ -206,7 +206,7 @@ func (l *launch) confirmed(ctx context.Context, t tally) bool {
 		return false
 	}
 	for _, g := range view.Groups {
-		if g.Place+g.Stop+g.Replace > 0 {
+		if g.Place+g.Stop+g.Replace+g.Unplaced > 0 {
 			return false
 		}
 	}
@@ -282,8 +282,8 @@ func (l *launch) finishBlocked(ctx context.Context, t tally) error {
 	}
 	writeFailed(l.app.out, t.failed)
 	var more []string
-	if t.Old > 0 {
-		more = append(more, fmt.Sprintf("%s of an older version run on meanwhile.", plural(t.Old, "copy")))
+	if n := t.Old + min(t.Kept, t.Unplaced); n > 0 {
+		more = append(more, fmt.Sprintf("Meanwhile %s of an older version may run on.", plural(n, "copy")))
 	}
 	more = append(more, "They are placed as soon as a node has room. Look again with: drover job why "+l.id)
 	if err := l.say("%s\n", strings.Join(more, " ")); err != nil {

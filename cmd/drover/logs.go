@@ -71,12 +71,15 @@ func printLogs(ctx context.Context, a *app, o logOptions, word string) error {
 		req.Origin, req.Offset = api.LogFromEnd, o.bytes
 	}
 	r, err := c.Logs(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		return nil // interrupted: that is how following ends
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }() // read to its end, or given up
 	if _, err = io.Copy(a.out, r); ctx.Err() != nil {
-		return nil // interrupted: that is how following ends
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("the log of %s broke off: %w; what runs runs on, ask again", shortID(id, false), err)

@@ -34,7 +34,7 @@ type tally struct {
 	Unknown  int // on a node that is silent
 
 	Leaving  int // copies beyond the wanted ones that have not ended
-	Unplaced int // of Old, Missing and Failed: those that no node has room for
+	Unplaced int // of Old, Missing, Failed and Kept: those that no node takes
 	Kept     int // of the others: placed with an older version that asks for the same
 	parallel int // how many may be replaced at a time; 0 means all
 	batch    bool
@@ -122,31 +122,34 @@ func heeds(x api.AllocListItem) bool {
 // add counts one wanted copy.
 func (p picture) add(t *tally, x api.AllocListItem) {
 	same := x.JobVersion == p.job.Version || p.same(x.JobVersion, x.TaskGroup)
-	what := &t.Missing // to be placed again
-	switch {
-	case x.ClientStatus == state.ClientLost, ended(x) && !same:
-		return
-	case x.ClientStatus == state.ClientUnknown:
-		what = &t.Unknown
-	case !ended(x) && !same:
-		what = &t.Old
-	case x.ClientStatus == state.ClientPending:
-		what = &t.Starting
-	case x.ClientStatus == state.ClientRunning && (t.batch || p.proven(x)):
-		what = &t.Running
-	case x.ClientStatus == state.ClientRunning:
-		what = &t.Proving
-	case x.ClientStatus == state.ClientComplete && t.batch:
-		what = &t.Complete
-	default: // failed, or a service that ended although it should not
-		what = &t.Failed
-		t.failed = append(t.failed, x)
+	if x.ClientStatus == state.ClientLost || ended(x) && !same {
+		return // it is placed again
 	}
 	t.Missing--
-	*what++
+	*p.countOf(t, x, same)++
 	if same && x.JobVersion != p.job.Version {
 		t.Kept++
 	}
+}
+
+// countOf is the count that a copy belongs to.
+func (p picture) countOf(t *tally, x api.AllocListItem, same bool) *int {
+	switch {
+	case x.ClientStatus == state.ClientUnknown:
+		return &t.Unknown
+	case !same:
+		return &t.Old
+	case x.ClientStatus == state.ClientPending:
+		return &t.Starting
+	case x.ClientStatus == state.ClientRunning && (t.batch || p.proven(x)):
+		return &t.Running
+	case x.ClientStatus == state.ClientRunning:
+		return &t.Proving
+	case x.ClientStatus == state.ClientComplete && t.batch:
+		return &t.Complete
+	}
+	t.failed = append(t.failed, x) // failed, or a service that ended although it should not
+	return &t.Failed
 }
 
 // outcome is what following one group has come to.
@@ -155,10 +158,10 @@ func (t tally) outcome() outcome {
 	switch {
 	case t.Starting+t.Proving > 0, t.batch && t.Running > 0:
 		return going
+	case t.Unplaced > 0 && waiting <= t.Unplaced && waiting+t.Failed+t.Kept > 0:
+		return blocked // Kept: a node suits the job no more, and no other does
 	case waiting == 0 && t.Failed == 0 && t.Unknown+t.Leaving == 0:
 		return ready
-	case t.Unplaced > 0 && waiting <= t.Unplaced:
-		return blocked
 	case t.Failed > 0 && waiting == 0:
 		return failing
 	case t.Failed > 0 && t.Missing == 0 && t.parallel > 0 && t.Failed >= t.parallel:

@@ -125,6 +125,8 @@ func TestOutcomes(t *testing.T) {
 			"0 of 2 running, 2 without a node, 2 of an older version"},
 		{"a failed copy finds no other node", service(1).blocked(1).has(0, 2, runs, "failed"), blocked, "0 of 1 running, 1 without a node, 1 failed"},
 
+		{"a copy whose node suits the job no more", service(1).blocked(1).has(0, 0, runs, "running"), blocked, "1 of 1 running, 1 without a node"},
+
 		{"batch runs", batch(2).has(0, 2, runs, "running").has(1, 2, runs, "complete"), going, "1 of 2 complete, 1 running"},
 		{"batch done", batch(2).has(0, 2, runs, "complete").has(1, 2, runs, "complete"), ready, "2 of 2 complete"},
 		{"batch done by an older version that did the same", batch(1).has(0, 0, runs, "complete"), ready, "1 of 1 complete"},

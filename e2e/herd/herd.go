@@ -208,8 +208,14 @@ func (n *Node) StartContainerd() error {
 	return err
 }
 
-// KillContainerd kills the machine's own containerd -9.
-func (n *Node) KillContainerd() error { return n.Signal(n.containerd, syscall.SIGKILL) }
+// KillContainerd kills the machine's own containerd -9 and waits until its process is gone.
+func (n *Node) KillContainerd(ctx context.Context) error {
+	if err := n.Signal(n.containerd, syscall.SIGKILL); err != nil {
+		return err
+	}
+	_, err := n.end(ctx, n.containerd, 5*time.Second)
+	return err
+}
 
 // SignalAgent sends the agent a signal; a killed agent is started again with StartAgent.
 func (n *Node) SignalAgent(sig syscall.Signal) error { return n.Signal(n.agent, sig) }
@@ -225,12 +231,7 @@ func (n *Node) KillAgent(ctx context.Context) error {
 	if err := n.SignalAgent(syscall.SIGKILL); err != nil {
 		return err
 	}
-	_, err := waitfor.True(ctx, 5*time.Second, time.Millisecond, func(context.Context) error {
-		if n.AgentAlive() {
-			return fmt.Errorf("agent of %s is still there", n.Name)
-		}
-		return nil
-	})
+	_, err := n.AgentEnd(ctx, 5*time.Second)
 	return err
 }
 
@@ -244,10 +245,15 @@ func (n *Node) Drover(ctx context.Context, args ...string) (string, error) {
 
 // AgentEnd waits until the agent's process has ended, and returns its exit code.
 func (n *Node) AgentEnd(ctx context.Context, timeout time.Duration) (code int, err error) {
-	_, err = waitfor.True(ctx, timeout, 5*time.Millisecond, func(context.Context) error {
-		alive, c, err := n.Status(n.agent)
+	return n.end(ctx, n.agent, timeout)
+}
+
+// end waits until a process that was started on the machine has ended.
+func (n *Node) end(ctx context.Context, pid int, timeout time.Duration) (code int, err error) {
+	_, err = waitfor.True(ctx, timeout, time.Millisecond, func(context.Context) error {
+		alive, c, err := n.Status(pid)
 		if code = c; err == nil && alive {
-			err = fmt.Errorf("agent of %s is still there", n.Name)
+			err = fmt.Errorf("process %d of %s is still there", pid, n.Name)
 		}
 		return err
 	})
