@@ -290,3 +290,11 @@ func remembered(ctx context.Context, n *herd.Node, what string) bool {
 	x, _, err := n.API.Allocation(ctx, filepath.Base(dir), api.QueryOptions{})
 	return err == nil && (x.ClientStatus == state.ClientComplete || x.ClientStatus == state.ClientFailed)
 }
+
+// answersAt is a condition: hello answers at an address.
+func answersAt(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := get(ctx, url)
+		return err
+	}
+}

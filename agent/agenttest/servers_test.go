@@ -98,6 +98,7 @@ func TestServerOutOfTouchAnswersNoPolls(t *testing.T) {
 			}
 			return nil
 		})
+		time.Sleep(5 * time.Second) // it has all that its node has seen: its answers would be taken
 		c.Split([]*Node{lone}, c.Others(lone))
 		time.Sleep(5 * time.Second)
 		c.Eventually(20*time.Second, func() error {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/drover-io/drover/internal/nearest"
 )
 
 // doubleDashes rewrites -long to --long, as the field's users type it. Short flags (-f, -n20, -vf), values of flags, and
@@ -94,7 +96,7 @@ func (f flagWords) long(name string) bool {
 	}
 	var names []string
 	f.set.VisitAll(func(x *pflag.Flag) { names = append(names, x.Name) })
-	return len(name) > 3 && nearest(name, names) != "" // -tial is no template "ial"
+	return len(name) > 3 && nearest.Name(name, names) != "" // -tial is no template "ial"
 }
 
 // of is the flag that an argument of the rewritten command line is, nil for none. Short flags that come together have their value

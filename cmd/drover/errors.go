@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/internal/nearest"
 )
 
 // explain is an error as the user sees it: what went wrong, and below it what to do next.
@@ -62,7 +63,7 @@ func unknownVerb(cmd *cobra.Command, word string) error {
 			means[habit] = sub.Name()
 		}
 	}
-	near := orElse(means[word], nearest(word, names))
+	near := orElse(means[word], nearest.Name(word, names))
 	text := fmt.Sprintf("`%s` has no command %q", cmd.CommandPath(), word)
 	if near != "" {
 		text += fmt.Sprintf("; did you mean `%s %s`?", cmd.CommandPath(), near)
@@ -95,7 +96,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	if unknown.GetSpecifiedShortnames() != "" {
 		text = fmt.Sprintf("`%s` has no flag -%s", cmd.CommandPath(), name)
 	}
-	if near := nearest(name, names); near != "" {
+	if near := nearest.Name(name, names); near != "" {
 		text += fmt.Sprintf("; did you mean --%s?", near)
 	}
 	return fmt.Errorf("%s\n  `%s --help` lists its flags", text, cmd.CommandPath())
@@ -115,40 +116,4 @@ func arguments(least, most int) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// nearest is the name closest to a word, "" when none is close: at most a third of its letters may differ.
-func nearest(word string, names []string) string {
-	best, least := "", 1+min(3, max(1, len(word)/3))
-	for _, n := range names {
-		if d := distance(strings.ToLower(word), n); d < least {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters to insert, delete, replace or swap with their neighbour between two words.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }
