@@ -118,7 +118,11 @@ func (c *client) fatal(err error) error {
 func (c *client) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil && c.healthy == nil {
+	switch was := c.healthy; {
+	case errors.Is(err, api.ErrConflict) && (was == nil || was.Error() != err.Error()):
+		// Another machine has this ID. It may be this one under its old address, which is given up after a while.
+		c.log.Error("the servers do not take this machine", "error", err)
+	case err != nil && was == nil:
 		c.log.Warn("lost contact with the servers; what runs here runs on", "error", err)
 	}
 	c.healthy = err

@@ -97,7 +97,7 @@ func TestAgentKilledRestartsNothing(t *testing.T) {
 		victim.Restart()
 		c.WaitReady(30 * time.Second)
 		c.WaitRunning(c.Nodes[0], "web", 8, 10*time.Second)
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second)
 		if got := c.Starts(); got != before {
 			t.Errorf("tasks started: got %d, want %d as before", got, before)
 		}
@@ -171,7 +171,7 @@ func TestMostMachinesCutOffMovesNothing(t *testing.T) {
 				c.Net.Heal()
 				c.WaitReady(time.Minute)
 				c.WaitRunning(c.Nodes[0], "web", 10, 30*time.Second)
-				time.Sleep(time.Minute)
+				time.Sleep(20 * time.Second)
 				if got := c.Starts(); got != before {
 					t.Errorf("tasks started: got %d, want %d as before", got, before)
 				}
