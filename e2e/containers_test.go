@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/client"
+
+	"github.com/drover-io/drover/api"
 	"github.com/drover-io/drover/e2e/herd"
 	"github.com/drover-io/drover/state"
 )
@@ -37,6 +42,69 @@ func TestHerdOnDebiansContainerd(t *testing.T) {
 		t.Skip("needs Debian's package containerd:", err)
 	}
 	tell(t, herd.Options{Servers: 3, Driver: herd.DriverContainerd, Containerd: path}, false)
+}
+
+// TestHerdOnTheHostsContainerd lets all machines share one daemon, as the demo does where the host has one.
+func TestHerdOnTheHostsContainerd(t *testing.T) {
+	path, err := exec.LookPath("containerd")
+	if err != nil {
+		t.Skip("needs Debian's package containerd:", err)
+	}
+	socket := startContainerd(t, path)
+	h := form(t, herd.Options{Servers: 3, Driver: herd.DriverContainerd, HostContainerd: socket})
+	s := &story{h: h, image: filepath.Join(h.Dir, "hello.tar")} // where Destroy looks for images to remove
+	if err := os.Rename(helloImage(t), s.image); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("containers run and answer", s.run)
+	t.Run("an agent killed finds its containers", s.killAgent)
+	t.Run("the work of a dead machine runs elsewhere", s.death)
+	if err := h.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }() // of a test's own daemon
+	if left, err := c.NamespaceService().List(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("namespaces left in the host's containerd: %v, %v", left, err)
+	}
+}
+
+// startContainerd stands for the host's daemon: one of the test's own, beside that of the host.
+func startContainerd(t *testing.T, path string) (socket string) {
+	t.Helper()
+	if !herd.Inside() || herd.OuterUID() != 0 {
+		t.Skip("containers need root")
+	}
+	dir, err := os.MkdirTemp("", "drover-e2e-ctrd-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket = filepath.Join(dir, "c.sock")
+	cmd := exec.Command(path, "--root", filepath.Join(dir, "root"), "--state", filepath.Join(dir, "state"), "--address", socket)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // killed
+		if err := errors.Join(herd.RemoveTraces(dir), os.RemoveAll(dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, 20*time.Second, "containerd listens", func(context.Context) error {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	return socket
 }
 
 func tell(t *testing.T, o herd.Options, embedded bool) {
@@ -201,6 +269,23 @@ func (s *story) killDaemon(t *testing.T, n *herd.Node) {
 	t.Fatal("no containerd runs")
 }
 
+// rebooted checks one copy, as it was before and as it is after the reboot of a machine.
+func rebooted(before, after api.AllocListItem, there bool) error {
+	want := 0
+	if there {
+		want = 1
+	}
+	switch {
+	case after.ID == "":
+		return fmt.Errorf("copy %s on %s does not run", before.ID, before.NodeName)
+	case count(after, "Rebooted") != want:
+		return fmt.Errorf("copy %s on %s has %d events Rebooted, want %d:\n%s", before.ID, before.NodeName, count(after, "Rebooted"), want, events(after))
+	case after.TaskStates["t"].Failed || strings.Contains(events(after), "Terminated"):
+		return fmt.Errorf("for copy %s on %s the reboot was a failure:\n%s", before.ID, before.NodeName, events(after))
+	}
+	return nil
+}
+
 // reboot ends everything on a machine at once and starts it again before anybody has given it up.
 func (s *story) reboot(t *testing.T) {
 	victim, other := s.h.Nodes[1], s.h.Nodes[0]
@@ -216,27 +301,19 @@ func (s *story) reboot(t *testing.T) {
 	}
 	eventually(t, 30*time.Second, "the agent returns", well(victim))
 	eventually(t, 20*time.Second, "every copy answers", answers("hello", copies, other, nil))
-	after, err := running(t.Context(), other, "hello")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for id, x := range before {
-		now, ok := after[id]
-		if !ok {
-			t.Errorf("copy %s on %s was replaced", id, x.NodeName)
-			continue
+	// A copy answers before its agent's report of the reboot is in the log.
+	eventually(t, 20*time.Second, "the reboot is one event of the copies on it, and no failure", func(ctx context.Context) error {
+		after, err := running(ctx, other, "hello")
+		if err != nil {
+			return err
 		}
-		want := 0
-		if x.NodeName == victim.Name {
-			want = 1
+		for id, x := range before {
+			if err := rebooted(x, after[id], x.NodeName == victim.Name); err != nil {
+				return err
+			}
 		}
-		if got := count(now, "Rebooted"); got != want {
-			t.Errorf("copy %s on %s has %d events Rebooted, want %d:\n%s", id, x.NodeName, got, want, events(now))
-		}
-		if now.TaskStates["t"].Failed || strings.Contains(events(now), "Terminated") {
-			t.Errorf("for copy %s on %s the reboot was a failure:\n%s", id, x.NodeName, events(now))
-		}
-	}
+		return nil
+	})
 	for p := range hellos(victim) {
 		if old[p] != "" {
 			t.Errorf("process %s is of before the reboot", p)

@@ -91,11 +91,11 @@ func TestDataDirectories(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		said := len(agentLog(t, second))
 		if err := second.StartAgent(); err != nil {
 			t.Fatal(err)
 		}
 		// Gossip refuses it at the door, and its agent ends; or the leader refuses to register it, and its agent says so.
-		said := len(agentLog(t, second))
 		eventually(t, 15*time.Second, "the copy is refused", func(context.Context) error {
 			text := agentLog(t, second)[said:]
 			byGossip := strings.Contains(text, "another live machine has this node's ID") && !second.AgentAlive()

@@ -12,10 +12,14 @@ import (
 )
 
 func wipedDrills() []drill {
-	return []drill{{
-		name: "node-wiped", driver: herd.DriverExec, servers: 3, clients: 2, lane: 5, each: 8 * time.Second,
+	processes := drill{
+		name: "node-wiped", driver: herd.DriverExec, servers: 3, clients: 2, lane: 3, each: 8 * time.Second,
 		counts: []string{countOrphans, countDoubled}, bound: time.Minute, prepare: spread, run: wipe, finish: stillClean,
-	}}
+	}
+	// The embedded daemon keeps its images and snapshots in the data directory: they go too.
+	containers := processes
+	containers.name, containers.driver = "node-wiped-containerd", herd.DriverContainerd
+	return []drill{processes, containers}
 }
 
 // wipe kills the agent of a machine that only runs work, removes its data directory and starts it again. Measured is until each
@@ -41,8 +45,14 @@ func wipe(ctx context.Context, r *rig, run int) (time.Duration, error) {
 	if _, err := r.herd.WaitReady(ctx, time.Minute); err != nil {
 		return 0, fmt.Errorf("%s wiped: %w", victim.Name, err)
 	}
-	err := r.settled(ctx, calm)
-	return time.Since(start) - calm, err
+	if err := r.settled(ctx, calm); err != nil {
+		return 0, err
+	}
+	took := time.Since(start) - calm
+	if err := r.newContainer(ctx, victim, fmt.Sprintf("after-%d", run)); err != nil {
+		return 0, fmt.Errorf("%s wiped: new work: %w", victim.Name, err)
+	}
+	return took, nil
 }
 
 // stillClean looks again a minute after the last run: a leftover may take its time to show.

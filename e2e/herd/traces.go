@@ -3,6 +3,7 @@ package herd
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,11 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 
 	"github.com/drover-io/drover/runtime/containerd"
 )
@@ -50,7 +56,41 @@ func (h *Herd) removeContainers() error {
 			return err
 		}
 	}
-	return nil
+	return h.removeImages(ctx)
+}
+
+const (
+	containerdNamespace = "drover"
+	fileImages          = "drover.local/file:sha256-" // what the driver calls the image of a file, before its hash
+)
+
+// removeImages removes from the host's daemon the images of the herd's archives, and Drover's namespace when it is empty then.
+func (h *Herd) removeImages(ctx context.Context) error {
+	c, err := client.New(h.HostContainerd)
+	if err != nil {
+		return err
+	}
+	defer closeAll(c)
+	ctx = namespaces.WithNamespace(ctx, containerdNamespace)
+	archives, err := filepath.Glob(filepath.Join(h.Dir, "*.tar"))
+	if err != nil {
+		return err
+	}
+	for _, path := range archives {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name := fmt.Sprintf("%s%x", fileImages, sha256.Sum256(data))
+		if err := c.ImageService().Delete(ctx, name, images.SynchronousDelete()); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove image %s: %w", name, err)
+		}
+	}
+	err = c.NamespaceService().Delete(ctx, containerdNamespace)
+	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) { // somebody else's containers and images are in it
+		return nil
+	}
+	return err
 }
 
 // nodeIDs are the IDs of the agents whose disks are below dir.

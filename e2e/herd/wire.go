@@ -48,7 +48,7 @@ func OpenWire() (*Wire, error) {
 	return &Wire{bridge: br}, nil
 }
 
-// Close powers every machine off and removes the bridge.
+// Close powers every machine off and removes the bridge. Doing it again does nothing.
 func (w *Wire) Close() error {
 	var first error
 	for _, m := range w.machines {
@@ -62,6 +62,7 @@ func (w *Wire) Close() error {
 	if err := netlink.LinkDel(w.bridge); err != nil && first == nil {
 		first = err
 	}
+	w.bridge = nil
 	return first
 }
 

@@ -45,6 +45,7 @@ type Driver struct {
 	tasks   keyedLock          // one operation at a time per container
 	cgroups sync.RWMutex       // held for writing while empty cgroup parents are removed, for reading while one is made below
 	fetches singleflight.Group // images being fetched
+	pinning sync.Mutex         // of the network namespace: tasks start together, and one must not take away what the other mounts
 	hashes  hashCache          // of image files
 	runcs   runcCache
 }

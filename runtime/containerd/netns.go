@@ -41,6 +41,8 @@ func (d *Driver) PinNetNS(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	path := d.netNSPath()
+	d.pinning.Lock()
+	defer d.pinning.Unlock()
 	if err := inMountNS(pid, func() error { return pin(own, path) }); err != nil {
 		return "", fmt.Errorf("pin own network namespace at %s: %w", path, err)
 	}
@@ -58,6 +60,8 @@ func (d *Driver) UnpinNetNS(ctx context.Context) error {
 		return fmt.Errorf("find the process of containerd at %s: %w", s.address, err)
 	}
 	path := d.netNSPath()
+	d.pinning.Lock()
+	defer d.pinning.Unlock()
 	if err := inMountNS(pid, func() error { return unpin(path) }); err != nil {
 		return fmt.Errorf("unpin own network namespace at %s: %w", path, err)
 	}
@@ -137,7 +141,7 @@ func inode(path string) (uint64, error) {
 // inMountNS runs fn where it sees the mounts of another process: an agent started by "ip netns exec", for one, has mounts of its
 // own that a daemon elsewhere does not see.
 func inMountNS(pid int, fn func() error) error {
-	own, err := inode("/proc/self/ns/mnt")
+	own, err := inode("/proc/thread-self/ns/mnt")
 	if err != nil {
 		return err
 	}
@@ -149,13 +153,24 @@ func inMountNS(pid int, fn func() error) error {
 	if own == theirs {
 		return fn()
 	}
+	onOwnThread(func() { err = enterMountNS(path, fn) })
+	return err
+}
+
+// onOwnThread runs fn on a thread that ends with it, so that nobody inherits the namespaces that it entered. The main thread never
+// ends, and /proc/self is its view: it would show the whole process the mounts of another from then on.
+func onOwnThread(fn func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		goruntime.LockOSThread() // never unlocked: the thread ends with the goroutine and nobody inherits the namespace
-		err = enterMountNS(path, fn)
+		goruntime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			onOwnThread(fn) // this one is held meanwhile: the next is another
+			goruntime.UnlockOSThread()
+			return
+		}
+		fn() // never unlocked
 	})
 	wg.Wait()
-	return err
 }
 
 func enterMountNS(path string, fn func() error) error {

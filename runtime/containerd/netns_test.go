@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/drover-io/drover/runtime"
@@ -57,6 +58,16 @@ func (o agentOrder) run() error {
 	defer d.Close()
 	if o.Unpin {
 		return d.UnpinNetNS(ctx)
+	}
+	var pins errgroup.Group
+	for range 16 { // as when the tasks of many allocations start together
+		pins.Go(func() error {
+			_, err := d.PinNetNS(ctx)
+			return err
+		})
+	}
+	if err := pins.Wait(); err != nil {
+		return err
 	}
 	if _, err := d.Start(ctx, o.Spec); err != nil {
 		return err
