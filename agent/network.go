@@ -35,7 +35,7 @@ func (hostNetwork) Listen(ctx context.Context, addr string) (net.Listener, error
 
 func (hostNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	// Keep-alives notice a peer that vanished without a word within about 15 s.
-	d := net.Dialer{KeepAlive: 5 * time.Second}
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 2}}
 	return d.DialContext(ctx, "tcp", addr)
 }
 

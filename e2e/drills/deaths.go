@@ -54,7 +54,11 @@ func (r *rig) leadWith(ctx context.Context, n *herd.Node) (*herd.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := n.API.TransferLeadership(ctx, self.NodeID, api.WriteOptions{}); err != nil {
+	// It may have to be asked for twice: a connection to the leader from before its machine rebooted is found broken by the first.
+	if _, err := waitfor.True(ctx, 10*time.Second, 200*time.Millisecond, func(ctx context.Context) error {
+		_, err := n.API.TransferLeadership(ctx, self.NodeID, api.WriteOptions{})
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("transfer leadership to %s: %w", n.Name, err)
 	}
 	_, err = waitfor.True(ctx, 10*time.Second, 20*time.Millisecond, func(ctx context.Context) (err error) {

@@ -27,6 +27,9 @@ import (
 // machine takes its control groups and mounts along when it dies, one made of namespaces does not.
 func (h *Herd) Destroy() error {
 	var errs []error
+	for _, n := range h.Nodes {
+		errs = append(errs, n.rememberID())
+	}
 	if h.HostContainerd != "" {
 		errs = append(errs, h.removeContainers())
 	}
@@ -93,9 +96,22 @@ func (h *Herd) removeImages(ctx context.Context) error {
 	return err
 }
 
-// nodeIDs are the IDs of the agents whose disks are below dir.
+// rememberID copies the agent's ID to where it is found when the machine is off: its data directory may be on a mount of its own.
+func (n *Node) rememberID() error {
+	if n.InitPID() == 0 {
+		return nil
+	}
+	id, err := os.ReadFile(n.Path(filepath.Join(n.Dir, "data", "node-id")))
+	if err != nil {
+		return nil // it never had one
+	}
+	seen := filepath.Join(n.Dir, "seen")
+	return errors.Join(os.MkdirAll(seen, 0o755), os.WriteFile(filepath.Join(seen, "node-id"), id, 0o644))
+}
+
+// nodeIDs are the IDs of the agents whose disks are below dir, those of data directories that were put aside too.
 func nodeIDs(dir string) []string {
-	files, err := filepath.Glob(filepath.Join(dir, "*", "data", "node-id"))
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*", "node-id"))
 	if err != nil {
 		return nil
 	}
@@ -133,7 +149,7 @@ func RemoveTraces(dir string) error {
 			break
 		}
 	}
-	removeEmpty("/sys/fs/cgroup/*/drover", "/sys/fs/cgroup/drover")
+	removeEmpty("/sys/fs/cgroup/*/drover", "/sys/fs/cgroup/drover", "/run/drover/netns", "/run/drover")
 	return nil
 }
 
