@@ -73,15 +73,3 @@ func TestStatic(t *testing.T) {
 		t.Error("a text file was taken for a program")
 	}
 }
-
-func TestChoose(t *testing.T) {
-	if all, err := choose(nil); err != nil || len(all) != len(benches()) {
-		t.Errorf("all: %d, %v", len(all), err)
-	}
-	if some, err := choose([]string{"idle", "binary"}); err != nil || len(some) != 2 || some[0].name != "idle" {
-		t.Errorf("some: %v, %v", some, err)
-	}
-	if _, err := choose([]string{"idel"}); err == nil {
-		t.Error("an unknown name was taken")
-	}
-}

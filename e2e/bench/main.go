@@ -6,11 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/drover-io/drover/e2e/herd"
@@ -70,7 +68,7 @@ func main() {
 }
 
 func run(o options) (err error) {
-	chosen, err := choose(o.only)
+	chosen, err := herd.Choose("bench", benches(), func(b bench) string { return b.name }, o.only)
 	if err != nil {
 		return err
 	}
@@ -80,15 +78,13 @@ func run(o options) (err error) {
 	if err := herd.Main(true); err != nil {
 		return fmt.Errorf("the machines are network namespaces: %w", err)
 	}
-	for _, path := range []*string{&o.drover, &o.hello} {
-		if *path, err = filepath.Abs(*path); err != nil {
-			return err
-		}
+	if err := herd.Absolute(&o.drover, &o.hello); err != nil {
+		return err
 	}
 	if o.dir, err = os.MkdirTemp("", "drover-bench-"); err != nil {
 		return err
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := herd.Interruptible()
 	defer cancel()
 	if err := printMachine(o); err != nil {
 		return errors.Join(err, os.RemoveAll(o.dir))
@@ -128,21 +124,4 @@ func runAll(ctx context.Context, o options, chosen []bench) error {
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// choose are the benches of the names given, all of them when none is.
-func choose(names []string) ([]bench, error) {
-	all := benches()
-	if len(names) == 0 {
-		return all, nil
-	}
-	var out []bench
-	for _, name := range names {
-		i := slices.IndexFunc(all, func(b bench) bool { return b.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("there is no bench %q; --list shows what there is", name)
-		}
-		out = append(out, all[i])
-	}
-	return out, nil
 }

@@ -5,9 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/drover-io/drover/e2e/herd"
@@ -48,14 +45,10 @@ func main() {
 		return
 	}
 	namespaces := herd.Main(true)
-	for _, path := range []*string{&o.drover, &o.hello} {
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			fail(err)
-		}
-		*path = abs
+	if err := herd.Absolute(&o.drover, &o.hello); err != nil {
+		fail(err)
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := herd.Interruptible()
 	ctx, timeout := context.WithTimeout(ctx, 5*time.Minute)
 	err := tell(ctx, o, namespaces)
 	timeout()

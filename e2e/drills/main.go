@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,7 +54,7 @@ func runsFromEnv() int {
 
 // start runs the drills of one lane in this process, or all lanes in processes of their own.
 func start(o options) error {
-	chosen, err := choose(o.only)
+	chosen, err := herd.Choose("drill", drills(), func(d drill) string { return d.name }, o.only)
 	if err != nil {
 		return err
 	}
@@ -70,14 +67,10 @@ func start(o options) error {
 	if err := herd.Main(true); err != nil {
 		return fmt.Errorf("drills need root and network namespaces: %w", err)
 	}
-	for _, path := range []*string{&o.drover, &o.hello} {
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = abs
+	if err := herd.Absolute(&o.drover, &o.hello); err != nil {
+		return err
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := herd.Interruptible()
 	defer cancel()
 	var failed []error
 	for _, d := range chosen {
@@ -89,27 +82,6 @@ func start(o options) error {
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// choose are the drills of the names given, all of them when none is.
-func choose(names []string) ([]drill, error) {
-	all := drills()
-	if len(names) == 0 {
-		return all, nil
-	}
-	var out []drill
-	for _, name := range names {
-		i := slices.IndexFunc(all, func(d drill) bool { return d.name == name })
-		if i < 0 {
-			var known []string
-			for _, d := range all {
-				known = append(known, d.name)
-			}
-			return nil, fmt.Errorf("there is no drill %q; there are %s", name, strings.Join(known, ", "))
-		}
-		out = append(out, all[i])
-	}
-	return out, nil
 }
 
 // inLanes runs each lane's drills in a process of its own, at the same time.
