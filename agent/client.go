@@ -48,6 +48,7 @@ type session struct {
 	period     time.Duration
 	index      uint64 // newest index obeyed by this process
 	restore    uint64 // restore generation of it
+	level      int    // the cluster's when it took the registration
 	first      bool   // the next poll is the first since the agent started: the leader itself must answer
 }
 
@@ -152,7 +153,7 @@ func (c *client) register(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.told = &node
-	c.orders.generation, c.orders.period = resp.Generation, resp.LeasePeriod
+	c.orders.generation, c.orders.period, c.orders.level = resp.Generation, resp.LeasePeriod, resp.Level
 	if resp.RestoreGeneration == c.orders.restore {
 		c.orders.index = max(c.orders.index, resp.Index) // the state that knows this registration, or a newer one, gives the orders
 	}
@@ -242,7 +243,12 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 	for _, id := range orders.Gone {
 		delete(c.assigned, id)
 	}
-	return !resp.Register, c.a.remember(resp.Index, resp.RestoreGeneration)
+	return !resp.Register && !c.knowsMore(resp.Level), c.a.remember(resp.Index, resp.RestoreGeneration)
+}
+
+// knowsMore reports whether a cluster whose level was raised can store what it could not when this machine registered.
+func (c *client) knowsMore(level int) bool {
+	return c.told != nil && level > c.orders.level && c.told.AtLevel(c.orders.level) != c.told
 }
 
 // translate fills in the rows that the server left out because this node has them.

@@ -48,7 +48,9 @@ func (s *server) Register(ctx context.Context, caller api.Caller, req *api.Regis
 	if err := s.sameCluster(req.ClusterID, "node "+req.Node.Name); err != nil {
 		return nil, err
 	}
-	value, index, err := s.commit(ctx, state.RegisterNode{Node: req.Node, Time: t.clock.Now()})
+	// An agent says all it knows: the leader keeps from a cluster of a lower level what its servers cannot store, see client.obey.
+	level := s.store.Snapshot().Level()
+	value, index, err := s.commit(ctx, state.RegisterNode{Node: req.Node.AtLevel(level), Time: t.clock.Now()})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +61,7 @@ func (s *server) Register(ctx context.Context, caller api.Caller, req *api.Regis
 	t.leases.Renew(req.Node.ID, req.Node.Boot, time.Now())
 	snap := s.store.Snapshot()
 	return &api.RegisterResponse{
-		ClusterID: snap.ClusterID(), Level: snap.Level(), Generation: result.Generation, Boot: result.Boot,
+		ClusterID: snap.ClusterID(), Level: level, Generation: result.Generation, Boot: result.Boot,
 		RestoreGeneration: snap.Generation(), Index: index, LeasePeriod: leasePeriod(snap.NodeCount()),
 	}, nil
 }

@@ -310,7 +310,7 @@ func (h *history) checkFleet() {
 	}
 	for i, a := range got.nodes {
 		b := want.nodes[i]
-		if a.node != b.node || a.free != b.free || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
+		if a.node != b.node || !reflect.DeepEqual(a.free, b.free) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
 			h.t.Fatalf("node %s: the fleet says %+v, from scratch %+v", a.node.ID, a, b)
 		}
 	}

@@ -32,6 +32,16 @@ func (c RegisterNode) validate() error {
 	return nil
 }
 
+func (c UpsertNodePool) validate() error {
+	if c.Pool == nil {
+		return fmt.Errorf("write a node pool: there is none: %w", ErrInvalid)
+	}
+	if err := c.Pool.Validate(); err != nil {
+		return fmt.Errorf("write node pool %q: %w: %w", truncate(c.Pool.Name, maxNameBytes), err, ErrInvalid)
+	}
+	return nil
+}
+
 // inRange is the frozen check of one number.
 type inRange struct {
 	field        string
@@ -91,7 +101,14 @@ func (g *TaskGroup) admissible() error {
 			err = checkRanges(
 				inRange{"cpu", t.Resources.CPU, 0, maxAmount / maxTasks},
 				inRange{"memory", t.Resources.MemoryMB, 0, maxAmount / maxTasks},
+				inRange{"memory_max", t.Resources.MemoryMaxMB, 0, maxAmount / maxTasks},
+				inRange{"thousandths of a core", t.Resources.MilliCores, 0, maxMilliCores},
+				inRange{"cores", t.Resources.Cores, 0, maxCores},
+				inRange{"devices", len(t.Resources.Devices), 0, maxAsked},
 			)
+		}
+		for k := 0; k < len(t.Resources.Devices) && err == nil; k++ {
+			err = checkRanges(inRange{"device count", t.Resources.Devices[k].Count, 1, maxInstances})
 		}
 	}
 	ports := staticPorts(g)
@@ -113,5 +130,7 @@ func (n *Node) admissible() error {
 	return checkRanges(
 		inRange{"cpu", r.CPU, 0, maxAmount}, inRange{"memory", r.MemoryMB, 0, maxAmount}, inRange{"disk", r.DiskMB, 0, maxAmount},
 		inRange{"first dynamic port", r.MinDynamicPort, 0, 65535}, inRange{"last dynamic port", r.MaxDynamicPort, 0, 65535},
+		inRange{"MHz per core", r.MHzPerCore, 0, maxMHzPerCore}, inRange{"cores", len(r.Cores), 0, maxCores},
+		inRange{"devices", len(r.Devices), 0, maxDevices},
 	)
 }

@@ -55,13 +55,6 @@ type Alloc struct {
 	ModifyIndex uint64
 }
 
-// AllocResources is what an allocation holds on its node: the sum over its tasks.
-type AllocResources struct {
-	CPU      int // MHz
-	MemoryMB int // MiB
-	DiskMB   int // MiB
-}
-
 // AllocPort is one port given to an allocation.
 type AllocPort struct {
 	Label    string

@@ -31,7 +31,11 @@ func (c RaiseLevel) apply(t *tx) (any, error) {
 	if c.Level > MaxLevel {
 		return nil, fmt.Errorf("raise the level to %d: this version knows %d: %w", c.Level, MaxLevel, ErrOutgrown)
 	}
+	before := meta.Level
 	meta.Level = max(meta.Level, c.Level)
+	if before < 2 && meta.Level >= 2 {
+		t.adoptPools()
+	}
 	return Done{Index: t.index}, nil
 }
 

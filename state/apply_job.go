@@ -20,6 +20,9 @@ func (c RegisterJob) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("register job %q: it is a %s job, not %s; stop it with purge first: %w",
 			old.ID, old.Type, c.Job.Type, ErrConflict)
 	}
+	if err := t.mayRegister(c.Job); err != nil {
+		return nil, err
+	}
 	if old != nil && old.SpecEqual(c.Job) {
 		return t.startAgain(old), nil
 	}
@@ -38,6 +41,15 @@ func (c RegisterJob) apply(t *tx) (any, error) {
 	t.next.versions.put(versionKey(j.Namespace, j.ID, j.Version), &version)
 	t.pruneVersions(j.Namespace, j.ID)
 	return registered(&j, true), nil
+}
+
+// mayRegister asks what the cluster as a whole says to a job.
+func (t *tx) mayRegister(j *Job) error {
+	if c := t.next.meta.Scheduler; c != nil && c.RejectJobRegistration {
+		return fmt.Errorf("register job %q: the scheduler configuration rejects job registrations; "+
+			"an operator may change that with operator scheduler set-config: %w", j.ID, ErrConflict)
+	}
+	return t.checkPool(j)
 }
 
 func (c RegisterJob) checkIndex(old *Job) error {

@@ -22,6 +22,7 @@ func (c RegisterNode) apply(t *tx) (any, error) {
 	n := *c.Node
 	old := t.next.Node(n.ID)
 	if old == nil {
+		t.wantPool(n.NodePool)
 		t.admitNode(&n)
 		return RegisterNodeResult{Generation: n.Generation, Boot: n.Boot}, nil
 	}
@@ -29,6 +30,7 @@ func (c RegisterNode) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("register node %s (%s) at %s: node %s at %s has this ID and is %s; give this machine an ID of its own, "+
 			"or declare the other one lost: %w", n.Name, n.ID, n.PeerAddr, old.Name, old.PeerAddr, old.Status, ErrConflict)
 	}
+	t.wantPool(n.NodePool)
 	t.takeBack(old, &n)
 	if n.Boot == old.Boot && n.Status == old.Status && sameJSON(&n, old) {
 		return RegisterNodeResult{Generation: old.Generation, Boot: old.Boot}, nil

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 )
-
-// MaxLevel is the highest cluster level that this version can apply. A new field or a new kind of command is a new level.
-const MaxLevel = 1
 
 // MaxCommandBytes is the largest encoded command: one Raft entry.
 const MaxCommandBytes = 1 << 20
@@ -19,9 +17,6 @@ type envelope struct {
 	Level int // the level that the command needs
 	Body  json.RawMessage
 }
-
-// levelOf is the level that a command needs. A field added at level 2 makes the commands that set it, and only those, level 2.
-func levelOf(Command) int { return 1 }
 
 // Encode writes a command for the log. It is the door before every proposal: it validates the job or the node in the command
 // (ErrInvalid, with every *FieldError) and refuses one larger than MaxCommandBytes (ErrLimit).
@@ -68,38 +63,35 @@ func Decode(data []byte) (Command, error) {
 }
 
 func decodeBody(kind string, body []byte) (Command, error) {
-	switch kind {
-	case "InitCluster":
-		return decodeAs[InitCluster](body)
-	case "Lead":
-		return decodeAs[Lead](body)
-	case "RaiseLevel":
-		return decodeAs[RaiseLevel](body)
-	case "RegisterJob":
-		return decodeAs[RegisterJob](body)
-	case "StopJob":
-		return decodeAs[StopJob](body)
-	case "StopAlloc":
-		return decodeAs[StopAlloc](body)
-	case "RegisterNode":
-		return decodeAs[RegisterNode](body)
-	case "SetNodeStatus":
-		return decodeAs[SetNodeStatus](body)
-	case "DeclareNodeLost":
-		return decodeAs[DeclareNodeLost](body)
-	case "SetEligibility":
-		return decodeAs[SetEligibility](body)
-	case "AllowEvictions":
-		return decodeAs[AllowEvictions](body)
-	case "ApplyPlan":
-		return decodeAs[ApplyPlan](body)
-	case "Report":
-		return decodeAs[Report](body)
-	case "CollectGarbage":
-		return decodeAs[CollectGarbage](body)
+	decode := decoders()[kind]
+	if decode == nil {
+		return nil, fmt.Errorf("kind %q is not known", kind)
 	}
-	return nil, fmt.Errorf("kind %q is not known", kind)
+	return decode(body)
 }
+
+// decoders are the kinds of commands that may stand in the log.
+var decoders = sync.OnceValue(func() map[string]func([]byte) (Command, error) {
+	return map[string]func([]byte) (Command, error){
+		"InitCluster":        decodeAs[InitCluster],
+		"Lead":               decodeAs[Lead],
+		"RaiseLevel":         decodeAs[RaiseLevel],
+		"RegisterJob":        decodeAs[RegisterJob],
+		"StopJob":            decodeAs[StopJob],
+		"StopAlloc":          decodeAs[StopAlloc],
+		"RegisterNode":       decodeAs[RegisterNode],
+		"SetNodeStatus":      decodeAs[SetNodeStatus],
+		"DeclareNodeLost":    decodeAs[DeclareNodeLost],
+		"SetEligibility":     decodeAs[SetEligibility],
+		"AllowEvictions":     decodeAs[AllowEvictions],
+		"ApplyPlan":          decodeAs[ApplyPlan],
+		"Report":             decodeAs[Report],
+		"CollectGarbage":     decodeAs[CollectGarbage],
+		"SetSchedulerConfig": decodeAs[SetSchedulerConfig],
+		"UpsertNodePool":     decodeAs[UpsertNodePool],
+		"DeleteNodePool":     decodeAs[DeleteNodePool],
+	}
+})
 
 func decodeAs[C Command](body []byte) (Command, error) {
 	var c C

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,6 +37,9 @@ func everyCommand() []Command {
 		Report{Time: 13, Nodes: []NodeReport{{NodeID: "n", Boot: 1, Seq: 1, Allocs: []AllocReport{{
 			ID: "x", Status: ClientRunning, Description: "d", Tasks: map[string]TaskState{"t": {State: TaskRunning, Events: []TaskEvent{{Type: "Started"}}}},
 		}}}}},
+		SetSchedulerConfig{RequestID: "r", Config: SchedulerConfig{SchedulerAlgorithm: AlgorithmSpread}, EnforceIndex: true, ModifyIndex: 3, Time: 15},
+		UpsertNodePool{RequestID: "r", Pool: &NodePool{Name: "gpu", Description: "d", Meta: map[string]string{"a": "b"}}, Time: 16},
+		DeleteNodePool{RequestID: "r", Name: "gpu", Time: 17},
 		CollectGarbage{Term: 1, Allocs: []string{"x"}, Jobs: []JobKey{{"default", "a"}}, Nodes: []string{"n"}, Time: 14},
 	}
 }
@@ -46,7 +50,7 @@ func TestEncodeDecode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := `{"Kind":"` + cmd.kind() + `","Level":1,`; !strings.HasPrefix(string(data), want) {
+		if want := `{"Kind":"` + cmd.kind() + `","Level":` + strconv.Itoa(levelOf(cmd)) + `,`; !strings.HasPrefix(string(data), want) {
 			t.Errorf("%s starts with %.60s, want %s", cmd.kind(), data, want)
 		}
 		got, err := Decode(data)
@@ -78,7 +82,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"Kind":"Lead","Level":1}`, ErrInvalid},
 		{`{"Kind":"Lead","Level":0,"Body":{}}`, ErrInvalid},
 		{`{"Kind":"Conquer","Level":1,"Body":{}}`, ErrInvalid},
-		{`{"Kind":"Conquer","Level":2,"Body":{}}`, ErrLevel},
+		{`{"Kind":"Conquer","Level":3,"Body":{}}`, ErrLevel},
 		{`{"Kind":"RegisterJob","Level":1,"Body":{"Job":{"Colour":"red"}}}`, ErrInvalid},
 		{strings.Repeat(" ", MaxCommandBytes+1), ErrLimit},
 	} {

@@ -125,6 +125,8 @@ type PlanRecord struct {
 	Index          []int             // the slot of the copy placed; -1 where a copy is only stopped
 	Node           []int             // position in ApplyPlan.Nodes; -1 where a copy is only stopped
 	Ports          []int             `json:",omitempty"` // dynamic host ports: (copies placed) × (dynamic ports of the group), in order
+	Cores          []int             `json:",omitempty"` // reserved cores: (copies placed) × (cores of the group), in order
+	Devices        []string          `json:",omitempty"` // device instances: (copies placed) × (those of the group's DeviceRequests), in order
 	Stop           []StopRef         `json:",omitempty"` // what goes together with the copy; the zero value stops nothing
 	Reschedule     []RescheduleEvent `json:",omitempty"` // for copies that replace a failed one; the zero value is none
 }
@@ -189,6 +191,29 @@ type CollectGarbage struct {
 	Jobs   []JobKey
 	Nodes  []string
 	Time   int64
+}
+
+// SetSchedulerConfig sets how the cluster places.
+type SetSchedulerConfig struct {
+	RequestID    string
+	Config       SchedulerConfig // its indexes are the cluster's and are not taken from it
+	EnforceIndex bool            // when set the stored configuration's ModifyIndex must equal the field below, 0 for "never set"
+	ModifyIndex  uint64
+	Time         int64
+}
+
+// UpsertNodePool creates a node pool, or replaces one. The built-in ones cannot be changed.
+type UpsertNodePool struct {
+	RequestID string
+	Pool      *NodePool // its indexes are the cluster's and are not taken from it
+	Time      int64
+}
+
+// DeleteNodePool removes a node pool that no node is in and no job uses.
+type DeleteNodePool struct {
+	RequestID string
+	Name      string
+	Time      int64
 }
 
 // JobKey names a job.

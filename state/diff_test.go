@@ -1,6 +1,7 @@
 package state
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -92,7 +93,7 @@ func TestGroupResources(t *testing.T) {
 	j := testJob("a", 1)
 	g := group(j)
 	g.Tasks = append(g.Tasks, Task{Name: "side", Resources: Resources{CPU: 100, MemoryMB: 44}})
-	if got, want := j.Group("web").Resources(), (AllocResources{CPU: 600, MemoryMB: 300, DiskMB: 300}); got != want {
+	if got, want := j.Group("web").Resources(), (AllocResources{CPU: 600, MemoryMB: 300, DiskMB: 300}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if j.Group("none") != nil || g.Task("none") != nil || g.Task("side") != &g.Tasks[1] {

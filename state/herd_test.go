@@ -145,7 +145,7 @@ func testNode(id string) *Node {
 		Attributes: map[string]string{"kernel.name": "linux"},
 		Drivers:    map[string]DriverInfo{"exec": {Detected: true, Healthy: true}},
 		Resources:  NodeResources{CPU: 4000, MemoryMB: 4096, DiskMB: 10_000, MinDynamicPort: 20000, MaxDynamicPort: 20099, ReservedPorts: []int{22}},
-		Level:      1, Boot: 1, BootID: "kernel-1",
+		Level:      MaxLevel, Boot: 1, BootID: "kernel-1",
 	}
 }
 

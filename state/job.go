@@ -28,6 +28,8 @@ type Job struct {
 	Priority    int               // 1..100, higher first
 	AllAtOnce   bool              // place all copies of a group or none
 	Constraints []Constraint      `json:",omitempty"`
+	Affinities  []Affinity        `json:",omitempty"`
+	Spreads     []Spread          `json:",omitempty"`
 	Meta        map[string]string `json:",omitempty"`
 	TaskGroups  []TaskGroup
 
@@ -54,6 +56,8 @@ type TaskGroup struct {
 	Name             string
 	Count            int
 	Constraints      []Constraint      `json:",omitempty"`
+	Affinities       []Affinity        `json:",omitempty"`
+	Spreads          []Spread          `json:",omitempty"` // stand before the job's
 	Meta             map[string]string `json:",omitempty"`
 	Networks         []Network         `json:",omitempty"` // at most one
 	RestartPolicy    RestartPolicy
@@ -72,18 +76,13 @@ type Task struct {
 	Env           map[string]string `json:",omitempty"`
 	Meta          map[string]string `json:",omitempty"`
 	Constraints   []Constraint      `json:",omitempty"`
+	Affinities    []Affinity        `json:",omitempty"`
 	Resources     Resources
 	RestartPolicy RestartPolicy // inherited from the group where the task has none
 	LogConfig     LogConfig
 	Leader        bool          // its end stops its siblings
 	KillTimeout   time.Duration // between the kill signal and SIGKILL
 	KillSignal    string        // "" means the driver's default, SIGTERM
-}
-
-// Resources is what a task asks for.
-type Resources struct {
-	CPU      int // MHz
-	MemoryMB int // MiB, a hard limit
 }
 
 // Constraint restricts placement to nodes for which "LTarget Operand RTarget" holds. Targets may be interpolated:

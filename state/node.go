@@ -53,13 +53,3 @@ type DriverInfo struct {
 	Healthy           bool
 	HealthDescription string `json:",omitempty"`
 }
-
-// NodeResources is what a node has to give, reserved parts already taken off.
-type NodeResources struct {
-	CPU            int   // MHz over all cores
-	MemoryMB       int   // MiB
-	DiskMB         int   // MiB
-	MinDynamicPort int   // first port of the dynamic range, inclusive
-	MaxDynamicPort int   // last port of the dynamic range, inclusive
-	ReservedPorts  []int `json:",omitempty"` // host ports that jobs may not have
-}

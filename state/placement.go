@@ -61,7 +61,7 @@ func rescheduleEvents(prev *Alloc, event RescheduleEvent, a *Alloc) []Reschedule
 }
 
 // promise makes the row of a new copy.
-func (r *referee) promise(id string, k slot, n *Node, ports []AllocPort) *Alloc {
+func (r *referee) promise(id string, k slot, n *Node, holds AllocResources, ports []AllocPort) *Alloc {
 	return &Alloc{
 		ID:            id,
 		Namespace:     r.job.Namespace,
@@ -74,7 +74,7 @@ func (r *referee) promise(id string, k slot, n *Node, ports []AllocPort) *Alloc 
 		NodeID:        n.ID,
 		NodeName:      n.Name,
 		Priority:      r.job.Priority,
-		Resources:     r.ask,
+		Resources:     holds,
 		Ports:         ports,
 		DesiredStatus: DesiredRun,
 		ClientStatus:  ClientPending,

@@ -18,23 +18,24 @@ type referee struct {
 	slots map[JobKey]map[slot][]string // the copies that want to run, of the jobs that this plan has touched
 
 	// of the record being judged
-	job   *Job
-	group *TaskGroup
-	ask   AllocResources
-	ports int // where the next placed copy's dynamic ports begin
+	job    *Job
+	group  *TaskGroup
+	judged int // copies placed so far, of those that passed and those that did not
 }
 
 // room is what is held on a node.
 type room struct {
-	used  AllocResources
-	ports map[int]string // port → who holds it
+	used    AllocResources    // its cores and devices are in the maps
+	ports   map[int]string    // port → who holds it
+	cores   map[int]string    // reserved core → who holds it
+	devices map[string]string // device instance → who holds it, or one of those who do
 }
 
 // openRecord checks what concerns all copies of a record, and returns why it is refused.
 func (r *referee) openRecord(i int) string {
 	rec := &r.plan.Records[i]
 	n := len(rec.Index)
-	r.job, r.group, r.ask, r.ports = r.tx.next.Job(rec.Namespace, rec.JobID), nil, AllocResources{}, 0
+	r.job, r.group, r.judged = r.tx.next.Job(rec.Namespace, rec.JobID), nil, 0
 	if len(rec.Node) != n || !columnOf(n, len(rec.Stop)) || !columnOf(n, len(rec.Reschedule)) {
 		return "columns of the record differ in length"
 	}
@@ -48,8 +49,8 @@ func (r *referee) openRecord(i int) string {
 		if r.job != nil && r.job.JobModifyIndex != rec.JobModifyIndex {
 			return "job was modified"
 		}
-		if len(rec.Ports) > 0 {
-			return "ports without a copy"
+		if len(rec.Ports)+len(rec.Cores)+len(rec.Devices) > 0 {
+			return "ports, cores or devices without a copy"
 		}
 		return ""
 	}
@@ -71,11 +72,7 @@ func (r *referee) openPlacement(rec *PlanRecord, placed int) string {
 	if r.group == nil {
 		return fmt.Sprintf("job has no group %q", rec.TaskGroup)
 	}
-	r.ask = r.group.Resources()
-	if len(rec.Ports) != placed*len(dynamicPorts(r.group)) {
-		return "dynamic ports do not match the group"
-	}
-	return ""
+	return columnsOf(r.group).check(rec, placed)
 }
 
 func dynamicPorts(g *TaskGroup) []Port {
@@ -96,11 +93,9 @@ func staticPorts(g *TaskGroup) []Port {
 func (r *referee) judgeCopy(i, c int) string {
 	rec := &r.plan.Records[i]
 	place := rec.Node[c] >= 0
-	var ports []int
+	var given granted
 	if place {
-		n := len(dynamicPorts(r.group))
-		ports = rec.Ports[r.ports : r.ports+n]
-		r.ports += n
+		given = r.next(rec)
 	}
 	var stop StopRef
 	if len(rec.Stop) > 0 {
@@ -118,7 +113,7 @@ func (r *referee) judgeCopy(i, c int) string {
 		r.stop(victim, stop, "")
 		return ""
 	}
-	return r.judgePlacement(i, c, victim, ports)
+	return r.judgePlacement(i, c, victim, given)
 }
 
 // checkStop returns the allocation that a copy stops, if any, provided that it is as the plan saw it.
@@ -138,7 +133,7 @@ func (r *referee) checkStop(ref StopRef) (victim *Alloc, reason string) {
 	return a, ""
 }
 
-func (r *referee) judgePlacement(i, c int, victim *Alloc, ports []int) string {
+func (r *referee) judgePlacement(i, c int, victim *Alloc, g granted) string {
 	rec := &r.plan.Records[i]
 	k := slot{rec.TaskGroup, rec.Index[c]}
 	if k.index < 0 || k.index >= r.group.Count {
@@ -156,8 +151,12 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, ports []int) string {
 	if reason := checkNode(n, ref); reason != "" {
 		return reason
 	}
-	given := assignPorts(r.group, n, ports)
-	if reason := r.checkRoom(n, given, ports); reason != "" {
+	given := assignPorts(r.group, n, g.ports)
+	ask, reason := r.askOf(n, g)
+	if reason != "" {
+		return reason
+	}
+	if reason := r.checkRoom(n, &ask, given, g.ports); reason != "" {
 		return reason
 	}
 	var event RescheduleEvent
@@ -172,7 +171,7 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, ports []int) string {
 	if r.tx.next.Alloc(id) != nil {
 		return "allocation ID exists, the seed was used before"
 	}
-	a := r.promise(id, k, n, given)
+	a := r.promise(id, k, n, ask, given)
 	if len(superseded) > 0 && prev == nil {
 		prev = superseded[0]
 	}
@@ -230,16 +229,24 @@ func checkNode(n *Node, ref NodeRef) string {
 }
 
 // checkRoom asks whether the group's resources and the ports fit on the node beside what is held there.
-func (r *referee) checkRoom(n *Node, given []AllocPort, dynamic []int) string {
-	m, has := r.room(n.ID), n.Resources
+func (r *referee) checkRoom(n *Node, ask *AllocResources, given []AllocPort, dynamic []int) string {
+	m, has := r.room(n.ID), &n.Resources
 	switch {
-	case m.used.CPU+r.ask.CPU > has.CPU:
-		return fmt.Sprintf("cpu: asks %d MHz, %d of %d free", r.ask.CPU, has.CPU-m.used.CPU, has.CPU)
-	case m.used.MemoryMB+r.ask.MemoryMB > has.MemoryMB:
-		return fmt.Sprintf("memory: asks %d MiB, %d of %d free", r.ask.MemoryMB, has.MemoryMB-m.used.MemoryMB, has.MemoryMB)
-	case m.used.DiskMB+r.ask.DiskMB > has.DiskMB:
-		return fmt.Sprintf("disk: asks %d MiB, %d of %d free", r.ask.DiskMB, has.DiskMB-m.used.DiskMB, has.DiskMB)
+	case m.used.CPU+ask.CPU > has.CPU:
+		return fmt.Sprintf("cpu: asks %d MHz, %d of %d free", ask.CPU, has.CPU-m.used.CPU, has.CPU)
+	case m.used.MemoryMB+ask.MemoryMB > has.MemoryMB:
+		return fmt.Sprintf("memory: asks %d MiB, %d of %d free", ask.MemoryMB, has.MemoryMB-m.used.MemoryMB, has.MemoryMB)
+	case m.used.DiskMB+ask.DiskMB > has.DiskMB:
+		return fmt.Sprintf("disk: asks %d MiB, %d of %d free", ask.DiskMB, has.DiskMB-m.used.DiskMB, has.DiskMB)
 	}
+	if reason := m.checkReserved(has, ask); reason != "" {
+		return reason
+	}
+	return m.checkPorts(has, given, dynamic)
+}
+
+// checkPorts asks whether the ports are free, and the dynamic ones in the node's range.
+func (m *room) checkPorts(has *NodeResources, given []AllocPort, dynamic []int) string {
 	for _, p := range dynamic {
 		if p < has.MinDynamicPort || p > has.MaxDynamicPort {
 			return fmt.Sprintf("port %d is outside the node's dynamic range %d-%d", p, has.MinDynamicPort, has.MaxDynamicPort)
@@ -262,7 +269,7 @@ func (r *referee) checkRoom(n *Node, given []AllocPort, dynamic []int) string {
 func (r *referee) room(nodeID string) *room {
 	m := r.rooms[nodeID]
 	if m == nil {
-		m = &room{ports: map[int]string{}}
+		m = &room{ports: map[int]string{}, cores: map[int]string{}, devices: map[string]string{}}
 		for a := range r.tx.next.AllocsByNode(nodeID) {
 			if r.tx.next.Holds(a) {
 				m.take(a)
@@ -280,4 +287,5 @@ func (m *room) take(a *Alloc) {
 	for _, p := range a.Ports {
 		m.ports[p.HostPort] = a.ID
 	}
+	m.reserve(a)
 }

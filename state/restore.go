@@ -175,6 +175,8 @@ func (b *builder) add(rec *inRecord) error {
 		return addRow(b, TableAllocs, rec, func(a *Alloc) string { return a.ID }, func(_ string, a *Alloc) { b.s.indexAlloc(a) })
 	case TableRequests.String():
 		return addRow(b, TableRequests, rec, func(q *requestRow) string { return q.ID }, func(_ string, q *requestRow) { b.s.indexRequest(q) })
+	case TableNodePools.String():
+		return addRow(b, TableNodePools, rec, func(p *NodePool) string { return p.Name }, b.s.pools.put)
 	}
 	return b.f.corrupt("kind %q is not known", rec.Kind)
 }

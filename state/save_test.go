@@ -157,7 +157,7 @@ func TestForgedSnapshotIsRefused(t *testing.T) {
 		{"unknown field", []string{header, meta, `{"Kind":"nodes","Row":{"Colour":"red"}}`}, ErrCorrupt, "Colour"},
 		{"unknown format", []string{strings.Replace(header, `"Format":1`, `"Format":2`, 1), meta}, ErrCorrupt, "format 2"},
 		{"later format with other fields", []string{`{"Kind":"header","Row":{"Format":3,"New":1}}`}, ErrCorrupt, "format 3"},
-		{"later level", []string{strings.Replace(header, `"Level":1`, `"Level":2`, 1), meta}, ErrLevel, "level 2"},
+		{"later level", []string{strings.Replace(header, `"Level":1`, `"Level":9`, 1), meta}, ErrLevel, "level 9"},
 		{"meta twice", []string{header, meta, meta}, ErrCorrupt, "second meta"},
 		{"no meta", []string{header, node}, ErrCorrupt, "out of order"},
 		{"tables out of order", []string{header, meta, node, `{"Kind":"jobs","Row":{}}`}, ErrCorrupt, "out of order"},

@@ -19,6 +19,7 @@ type Snapshot struct {
 	nodes    table[Node]
 	allocs   table[Alloc]
 	requests table[requestRow]
+	pools    table[NodePool]
 
 	allocsByJob   *btree.BTreeG[*Alloc]
 	allocsByNode  *btree.BTreeG[*Alloc]
@@ -39,6 +40,7 @@ type metaRow struct {
 	Generation         uint64
 	LatestTime         int64
 	EvictionsAllowedAt int64
+	Scheduler          *SchedulerConfig `json:",omitempty"`
 }
 
 func newSnapshot() *Snapshot {
@@ -50,6 +52,7 @@ func newSnapshot() *Snapshot {
 		nodes:         newTable[Node](),
 		allocs:        newTable[Alloc](),
 		requests:      newTable[requestRow](),
+		pools:         newTable[NodePool](),
 		allocsByJob:   btree.NewBTreeGOptions(lessByJob, opts),
 		allocsByNode:  btree.NewBTreeGOptions(lessByNode, opts),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
@@ -65,7 +68,7 @@ func (s *Snapshot) clone() *Snapshot {
 	defer s.cloning.Unlock()
 	c := *s
 	c.jobs, c.versions, c.nodes = s.jobs.clone(), s.versions.clone(), s.nodes.clone()
-	c.allocs, c.requests = s.allocs.clone(), s.requests.clone()
+	c.allocs, c.requests, c.pools = s.allocs.clone(), s.requests.clone(), s.pools.clone()
 	c.allocsByJob, c.allocsByNode = s.allocsByJob.Copy(), s.allocsByNode.Copy()
 	c.requestsByAge = s.requestsByAge.Copy()
 	c.jobsDirty, c.nodesDirty = s.jobsDirty.clone(), s.nodesDirty.clone()
@@ -127,6 +130,7 @@ func (s *Snapshot) Hash() Hashes {
 		TableNodes:       s.nodes.sum,
 		TableAllocs:      s.allocs.sum,
 		TableRequests:    s.requests.sum,
+		TableNodePools:   s.pools.sum,
 	}
 }
 

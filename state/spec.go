@@ -20,16 +20,6 @@ func (g *TaskGroup) Task(name string) *Task {
 	return nil
 }
 
-// Resources is what one copy of the group holds on its node.
-func (g *TaskGroup) Resources() AllocResources {
-	r := AllocResources{DiskMB: g.EphemeralDisk.SizeMB}
-	for i := range g.Tasks {
-		r.CPU += g.Tasks[i].Resources.CPU
-		r.MemoryMB += g.Tasks[i].Resources.MemoryMB
-	}
-	return r
-}
-
 // spec is the job without what the cluster adds to it.
 func (j *Job) spec() *Job {
 	s := *j

@@ -22,6 +22,7 @@ const (
 	TableNodes
 	TableAllocs
 	TableRequests
+	TableNodePools
 	numTables
 )
 
@@ -40,6 +41,8 @@ func (t Table) String() string {
 		return "allocs"
 	case TableRequests:
 		return "requests"
+	case TableNodePools:
+		return "node-pools"
 	}
 	return fmt.Sprintf("table-%d", int(t))
 }

@@ -60,8 +60,14 @@ func (t *tx) admit(cmd Command) error {
 	if l := levelOf(cmd); l > meta.Level {
 		return fmt.Errorf("needs level %d, the cluster is at %d: %w", l, meta.Level, ErrLevel)
 	}
-	if lt, ok := cmd.(termed); ok && lt.leaderTerm() != meta.LeadTerm {
-		return fmt.Errorf("sent by the leader of term %d, term %d leads: %w", lt.leaderTerm(), meta.LeadTerm, ErrStaleTerm)
+	if lt, ok := cmd.(termed); ok {
+		if lt.leaderTerm() != meta.LeadTerm {
+			return fmt.Errorf("sent by the leader of term %d, term %d leads: %w", lt.leaderTerm(), meta.LeadTerm, ErrStaleTerm)
+		}
+		// A server that lost the lead and won it again may still propose what it decided before. The servers of level 1 applied that.
+		if meta.Level >= 2 && lt.leaderTerm() != t.term {
+			return fmt.Errorf("sent by the leader of term %d in an entry of term %d: %w", lt.leaderTerm(), t.term, ErrStaleTerm)
+		}
 	}
 	at := cmd.at()
 	if at < 0 || at > maxTime {

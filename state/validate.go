@@ -25,6 +25,14 @@ const (
 	minReschedule  = 15 * time.Second
 	maxAmount      = 1 << 30 // of MHz or MiB, so that no sum over a node's allocations can overflow
 	maxAttributes  = 256 << 10
+	maxSpreads     = 20
+	maxTargets     = 100
+	maxCores       = 4096
+	maxMHzPerCore  = 100_000
+	maxMilliCores  = maxCores * 1000
+	maxDevices     = 64  // kinds of devices of a node
+	maxAsked       = 20  // kinds of devices that a task asks for
+	maxInstances   = 512 // of a kind of device
 )
 
 // FieldError is one thing that is wrong with a job. Job.Validate joins them.
@@ -160,6 +168,8 @@ func (j *Job) Validate() error {
 	v.datacenters(j.Datacenters)
 	v.between("priority", j.Priority, 1, 100, "")
 	v.constraints(j.Constraints)
+	v.affinities(j.Affinities)
+	v.spreads(j.Spreads)
 	v.pairs("meta", j.Meta, maxMetaBytes)
 	v.atMost("group", len(j.TaskGroups), maxGroups)
 	if len(j.TaskGroups) == 0 {
@@ -222,6 +232,11 @@ func (n *Node) Validate() error {
 	if size := len(marshal(n.Attributes)) + len(marshal(n.Meta)) + len(marshal(n.Drivers)); size > maxAttributes {
 		v.refuse("attributes", "attributes, meta and drivers must be at most %d bytes in all, are %d", maxAttributes, size)
 	}
+	if n.NodePool == NodePoolAll {
+		v.refuse("node_pool", "%q is every node; name another pool", NodePoolAll)
+	}
+	v.nodeCores(&r)
+	v.nodeDevices(r.Devices)
 	sortErrors(errs)
 	return errors.Join(errs...)
 }

@@ -18,13 +18,16 @@ func (v validation) constraints(cs []Constraint) {
 	}
 }
 
-func (v validation) constraint(c *Constraint) {
+func (v validation) constraint(c *Constraint) { v.condition("constraint", c) }
+
+// condition checks what a constraint and an affinity have in common. field is the block that it is written in.
+func (v validation) condition(field string, c *Constraint) {
 	if len(c.LTarget) > maxMetaBytes || len(c.RTarget) > maxMetaBytes {
-		v.refuse("constraint", "attribute and value must be at most %d bytes", maxMetaBytes)
+		v.refuse(field, "attribute and value must be at most %d bytes", maxMetaBytes)
 		return
 	}
 	if c.LTarget == "" && c.Operand != OperandDistinctHosts {
-		v.refuse("constraint", "operator %q needs an attribute", c.Operand)
+		v.refuse(field, "operator %q needs an attribute", c.Operand)
 	}
 	interpolated := strings.Contains(c.RTarget, "${")
 	switch c.Operand {
@@ -32,40 +35,40 @@ func (v validation) constraint(c *Constraint) {
 	case OperandIsSet, OperandIsNotSet:
 	case OperandSetContains, OperandSetContainsAny:
 		if c.RTarget == "" {
-			v.refuse("constraint", "operator %q needs a value", c.Operand)
+			v.refuse(field, "operator %q needs a value", c.Operand)
 		}
 	case OperandRegexp:
-		v.regexp(c.RTarget, interpolated)
+		v.regexp(field, c.RTarget, interpolated)
 	case OperandVersion, OperandSemver:
 		if _, err := version.NewConstraint(c.RTarget); err != nil && !interpolated {
-			v.refuse("constraint", "%q is not a version constraint, such as \">= 1.2, < 2.0\": %v", c.RTarget, err)
+			v.refuse(field, "%q is not a version constraint, such as \">= 1.2, < 2.0\": %v", c.RTarget, err)
 		}
 	case OperandDistinctHosts, OperandDistinctProperty:
-		v.distinct(c)
+		v.distinct(field, c)
 	default:
-		v.refuse("constraint", "operator %q is not known", c.Operand)
+		v.refuse(field, "operator %q is not known", c.Operand)
 	}
 }
 
-func (v validation) regexp(expr string, interpolated bool) {
+func (v validation) regexp(field, expr string, interpolated bool) {
 	if len(expr) > maxRegexpBytes {
-		v.refuse("constraint", "a regular expression must be at most %d bytes, is %d", maxRegexpBytes, len(expr))
+		v.refuse(field, "a regular expression must be at most %d bytes, is %d", maxRegexpBytes, len(expr))
 		return
 	}
 	if _, err := regexp.Compile(expr); err != nil && !interpolated {
-		v.refuse("constraint", "%q is not a regular expression: %v", expr, err)
+		v.refuse(field, "%q is not a regular expression: %v", expr, err)
 	}
 }
 
-func (v validation) distinct(c *Constraint) {
+func (v validation) distinct(field string, c *Constraint) {
 	if v.task != "" {
-		v.refuse("constraint", "operator %q belongs to a job or a group, not to a task", c.Operand)
+		v.refuse(field, "operator %q belongs to a job or a group, not to a task", c.Operand)
 	}
 	if c.Operand == OperandDistinctHosts || c.RTarget == "" {
 		return
 	}
 	if n, err := strconv.Atoi(c.RTarget); err != nil || n < 1 {
-		v.refuse("constraint", "distinct_property needs a number of at least 1, not %q", c.RTarget)
+		v.refuse(field, "distinct_property needs a number of at least 1, not %q", c.RTarget)
 	}
 }
 

@@ -22,6 +22,8 @@ const (
 	keyAlloc
 	keyNodeAllocs
 	keyJobAllocs
+	keyNodePools
+	keyNodePool
 )
 
 // KeyIndex changes with every entry, also with those that change nothing.
@@ -30,7 +32,8 @@ func KeyIndex() Key { return Key{kind: keyIndex} }
 // KeyAll changes with every row, and when a copy of a plan is dropped.
 func KeyAll() Key { return Key{kind: keyAll} }
 
-// KeyMeta changes with everything that the cluster knows of itself but its time: leader, level, generation, evictions.
+// KeyMeta changes with everything that the cluster knows of itself but its time: leader, level, generation, evictions, the
+// scheduler's configuration.
 func KeyMeta() Key { return Key{kind: keyMeta} }
 
 // KeyJobs changes with every job.
@@ -56,6 +59,12 @@ func KeyNodeAllocs(nodeID string) Key { return Key{kind: keyNodeAllocs, a: nodeI
 
 // KeyJobAllocs changes with every allocation of one job.
 func KeyJobAllocs(namespace, id string) Key { return Key{kind: keyJobAllocs, a: namespace, b: id} }
+
+// KeyNodePools changes with every node pool. The built-in ones never change.
+func KeyNodePools() Key { return Key{kind: keyNodePools} }
+
+// KeyNodePool changes with one node pool.
+func KeyNodePool(name string) Key { return Key{kind: keyNodePool, a: name} }
 
 // Watch fires once, at the first commit after Store.Watch that changes one of its keys. To miss nothing, watch first, then
 // load the snapshot, then wait.
@@ -117,11 +126,12 @@ type changes struct {
 	dirty  bool // a dropped copy made a job dirty
 	jobs   []JobKey
 	nodes  []string
+	pools  []string
 	allocs []*Alloc
 }
 
 func (c *changes) any() bool {
-	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.allocs) > 0
+	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.pools) > 0 || len(c.allocs) > 0
 }
 
 func (ws *watchers) wake(c *changes) {
@@ -146,6 +156,12 @@ func (ws *watchers) wake(c *changes) {
 	}
 	for _, id := range c.nodes {
 		ws.fire(KeyNode(id))
+	}
+	if len(c.pools) > 0 {
+		ws.fire(KeyNodePools())
+	}
+	for _, name := range c.pools {
+		ws.fire(KeyNodePool(name))
 	}
 	if len(c.allocs) > 0 {
 		ws.fire(KeyAllocs())

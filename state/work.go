@@ -1,5 +1,7 @@
 package state
 
+import "slices"
+
 // SameWork reports whether a node would do the same for a group of either version of a job: whether a copy placed with the one
 // can stand for the other. What only the leader reads does not count (counts, priorities, constraints, reschedule and update
 // policies); everything that a node acts upon or that a task can see does.
@@ -20,11 +22,15 @@ type work struct {
 
 func workOf(j *Job, g *TaskGroup) work {
 	w := work{j.Name, j.Type, j.Region, j.Meta, *g}
-	w.Group.Count, w.Group.Constraints = 0, nil
+	w.Group.Count, w.Group.Constraints, w.Group.Affinities, w.Group.Spreads = 0, nil, nil, nil
 	w.Group.ReschedulePolicy, w.Group.Update = ReschedulePolicy{}, UpdateStrategy{}
 	w.Group.Tasks = make([]Task, len(g.Tasks))
 	for i, t := range g.Tasks {
-		t.Constraints = nil
+		t.Constraints, t.Affinities = nil, nil
+		t.Resources.Devices = slices.Clone(t.Resources.Devices)
+		for k := range t.Resources.Devices { // its constraints stay: another device may be meant
+			t.Resources.Devices[k].Affinities = nil
+		}
 		w.Group.Tasks[i] = t
 	}
 	return w
