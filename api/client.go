@@ -195,7 +195,7 @@ func (c *Client) read(ctx context.Context, route, id string, q QueryOptions, ext
 	if q.Consistent {
 		set("consistent", "true")
 	}
-	if q.Index > 0 {
+	if q.Index > 0 && c.routes[route].Blocking {
 		x.wait = q.Wait
 		if x.wait == 0 {
 			x.wait = DefaultWait

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"strings"
+
 	"github.com/drover-io/drover/state"
 )
 
@@ -96,6 +98,7 @@ type NodeListItem struct {
 	Address               string // the address that host-mode ports are bound to
 	HTTPAddr              string
 	Version               string `json:",omitempty"`
+	OS                    string `json:",omitempty"` // its operating system and version
 	Status                string
 	StatusDescription     string
 	StatusUpdatedAt       int64 // cluster time, nanoseconds since the Unix epoch
@@ -211,6 +214,7 @@ func nodeListItem(snap *state.Snapshot, n *state.Node) NodeListItem {
 	return NodeListItem{
 		ID: n.ID, Name: n.Name, Datacenter: n.Datacenter, NodePool: n.NodePool, NodeClass: n.NodeClass, Region: n.Region,
 		Address: n.HostIP, HTTPAddr: n.HTTPAddr, Version: n.Attributes["drover.version"],
+		OS:     strings.TrimSpace(n.Attributes["os.name"] + " " + n.Attributes["os.version"]),
 		Status: n.Status, StatusDescription: n.StatusDescription, StatusUpdatedAt: n.StatusUpdatedAt,
 		SchedulingEligibility: n.Eligibility, Drivers: n.Drivers, Resources: n.Resources, Allocated: sum, Allocs: count,
 		CreateIndex: n.CreateIndex, ModifyIndex: n.ModifyIndex,

@@ -49,13 +49,9 @@ func listAllocs(ctx context.Context, r *reader, c *api.Client, s shape, verbose 
 	if err != nil {
 		return err
 	}
-	return s.print(r.app.out, allocs, func(w io.Writer) error {
-		if len(allocs) == 0 {
-			_, err := fmt.Fprintln(w, "No allocations. `drover job status` lists the jobs.")
-			return err
-		}
-		return allocTable(w, allocs, verbose, true)
-	})
+	l := allocList(allocs, verbose, true)
+	l.empty = "No allocations. `drover job status` lists the jobs."
+	return printList(r.app.out, s, l)
 }
 
 func showAlloc(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, verbose bool) error {
@@ -68,7 +64,7 @@ func showAlloc(ctx context.Context, r *reader, c *api.Client, prefix string, s s
 	if err != nil {
 		return err
 	}
-	return s.print(r.app.out, x, func(w io.Writer) error { return writeAlloc(w, x, verbose) })
+	return s.printNamed(r.app.out, x, x.ID, func(w io.Writer) error { return writeAlloc(w, x, verbose) })
 }
 
 func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {

@@ -78,3 +78,14 @@ func (a *app) completeTasks(cmd *cobra.Command, args []string, word string) ([]s
 		return sortedKeys(x.TaskStates), err
 	})
 }
+
+func (a *app) completeContexts(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, err := a.contextNames()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -185,10 +185,7 @@ func (h *herd) runIn(ctx context.Context, in string, args ...string) typed {
 func (h *herd) app(in io.Reader, out, errOut io.Writer) *app {
 	a := newApp(in, out, errOut)
 	a.getenv = func(name string) string {
-		if name == "DROVER_ADDR" {
-			return "http://" + h.addr
-		}
-		return ""
+		return map[string]string{"DROVER_ADDR": "http://" + h.addr, "XDG_CONFIG_HOME": h.tmp}[name]
 	}
 	a.drivers = map[string]runtime.Driver{"fake": fake.New(fake.NewMachine())}
 	return a

@@ -6,7 +6,7 @@ import (
 	"io"
 	"sort"
 	"strconv"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,12 +16,13 @@ import (
 
 func newJobStatus(a *app) *cobra.Command {
 	var s shape
-	var verbose, all bool
+	var o jobStatusOptions
+	var evals bool
 	r := &reader{app: a}
 	cmd := &cobra.Command{
 		Use:        "status [job]",
 		Short:      "List jobs, or show one with its allocations",
-		Example:    "  drover job status\n  drover job status hello\n  drover job status -t '{{range .}}{{.ID}} {{end}}'",
+		Example:    "  drover job status\n  drover job status hello\n  drover job status -t '{{range .}}{{.ID}} {{end}}'\n  drover job status -w hello",
 		SuggestFor: []string{"list", "ls", "ps", "get", "describe", "inspect", "allocs"},
 		Args:       arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -32,50 +33,57 @@ func newJobStatus(a *app) *cobra.Command {
 			if len(args) == 0 {
 				return listJobs(cmd.Context(), r, c, s)
 			}
-			return showJob(cmd.Context(), r, c, args[0], s, verbose, all)
+			return showJob(cmd.Context(), r, c, args[0], s, o)
 		},
 		ValidArgsFunction: a.completeJobs,
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole IDs")
-	cmd.Flags().BoolVar(&all, "all-allocs", false, "all copies that ended too, not only the last of each")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "whole IDs")
+	cmd.Flags().BoolVar(&o.all, "all-allocs", false, "all copies that ended too, not only the last of each")
+	cmd.Flags().BoolVar(&o.short, "short", false, "of one job only how it stands, without its copies")
+	cmd.Flags().BoolVar(&evals, "evals", false, "accepted for scripts; drover job why says what the scheduler thinks")
+	_ = cmd.Flags().MarkHidden("evals") // it exists
 	return cmd
 }
+
+// jobStatusOptions say how much of a job is shown.
+type jobStatusOptions struct{ verbose, all, short bool }
 
 func listJobs(ctx context.Context, r *reader, c *api.Client, s shape) error {
 	jobs, err := fetchAll(ctx, r, api.QueryOptions{}, c.Jobs)
 	if err != nil {
 		return err
 	}
-	everywhere := r.app.inNamespace() == api.AllNamespaces
-	return s.print(r.app.out, jobs, func(w io.Writer) error {
-		if len(jobs) == 0 {
-			return noJobs(w, r.app.inNamespace())
-		}
-		header := "ID|Type|Priority|Status|Submit Date"
-		if everywhere {
-			header = "ID|Namespace|Type|Priority|Status|Submit Date"
-		}
-		var rows [][]string
-		for _, j := range jobs {
-			row := []string{j.ID, j.Type, strconv.Itoa(j.Priority), jobStatusWords(j.Status, j.Stop, queued(j.JobSummary)), when(j.SubmitTime)}
-			if everywhere {
-				row = append([]string{j.ID, j.Namespace}, row[1:]...)
-			}
-			rows = append(rows, row)
-		}
-		return table(w, header, rows)
-	})
+	l := jobList(r.app.inNamespace() == api.AllNamespaces)
+	l.items, l.empty = jobs, noJobs(r.app.inNamespace())
+	return printList(r.app.out, s, l)
 }
 
-func noJobs(w io.Writer, namespace string) error {
-	if namespace != "" && namespace != api.AllNamespaces {
-		_, err := fmt.Fprintf(w, "No jobs in namespace %q. `drover job status --namespace '*'` lists all.\n", namespace)
-		return err
+// jobList is how jobs are listed; everywhere says that they may be of several namespaces.
+func jobList(everywhere bool) list[api.JobListItem] {
+	return list[api.JobListItem]{
+		name: func(j api.JobListItem) string { return j.ID },
+		columns: []column[api.JobListItem]{
+			{head: "ID", cell: func(j api.JobListItem) string { return j.ID }},
+			{head: "Namespace", wide: !everywhere, cell: func(j api.JobListItem) string { return j.Namespace }},
+			{head: "Type", cell: func(j api.JobListItem) string { return j.Type }},
+			{head: "Priority", cell: func(j api.JobListItem) string { return strconv.Itoa(j.Priority) }},
+			{head: "Status", cell: func(j api.JobListItem) string { return jobStatusWords(j.Status, j.Stop, queued(j.JobSummary)) }},
+			{head: "Submit Date", cell: func(j api.JobListItem) string { return when(j.SubmitTime) }},
+			{head: "Version", wide: true, cell: func(j api.JobListItem) string { return strconv.FormatUint(j.Version, 10) }},
+			{head: "Running", wide: true, cell: func(j api.JobListItem) string { return strconv.Itoa(running(j.JobSummary)) }},
+			{head: "Node Pool", wide: true, cell: func(j api.JobListItem) string { return j.NodePool }},
+			{head: "Datacenters", wide: true, cell: func(j api.JobListItem) string { return strings.Join(j.Datacenters, ",") }},
+		},
 	}
-	_, err := fmt.Fprintln(w, "No jobs. `drover job init` writes an example, `drover job run` runs it.")
-	return err
+}
+
+func noJobs(namespace string) string {
+	if namespace != "" && namespace != api.AllNamespaces {
+		return fmt.Sprintf("No jobs in namespace %q. `drover job status --namespace '*'` lists all.", namespace)
+	}
+	return "No jobs. `drover job init` writes an example, `drover job run` runs it."
 }
 
 // jobStatusWords is a job's status with what the one word does not tell.
@@ -87,6 +95,14 @@ func jobStatusWords(status string, stopped bool, unplaced int) string {
 		return fmt.Sprintf("%s (%d not placed)", status, unplaced)
 	}
 	return status
+}
+
+func running(s api.JobSummary) int {
+	n := 0
+	for _, g := range s.Summary {
+		n += g.Running
+	}
+	return n
 }
 
 func queued(s api.JobSummary) int {
@@ -103,7 +119,7 @@ type jobStatus struct {
 	Allocations []api.AllocListItem
 }
 
-func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, verbose, all bool) error {
+func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, o jobStatusOptions) error {
 	found, err := find(ctx, r, api.QueryOptions{}, prefix, c.FindJob)
 	if err != nil {
 		return err
@@ -120,14 +136,22 @@ func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s sha
 		return err
 	}
 	st := jobStatus{JobView: job, Allocations: allocs}
-	return s.print(r.app.out, st, func(w io.Writer) error { return st.write(w, verbose, all) })
+	return s.printNamed(r.app.out, st, st.ID, func(w io.Writer) error {
+		if err := st.write(w, o); err != nil || o.short {
+			return err
+		}
+		return st.writeAllocs(w, o)
+	})
 }
 
-func (st jobStatus) write(w io.Writer, verbose, all bool) error {
+func (st jobStatus) write(w io.Writer, o jobStatusOptions) error {
 	if err := facts(w, "ID", st.ID, "Name", st.Name, "Namespace", st.Namespace, "Submit Date", when(st.SubmitTime), "Type", st.Type,
 		"Priority", strconv.Itoa(st.Priority), "Node Pool", st.NodePool, "Status", jobStatusWords(st.Status, st.Stop, queued(st.JobSummary)),
 		"Version", strconv.FormatUint(st.Version, 10), "Modify Index", strconv.FormatUint(st.JobModifyIndex, 10)); err != nil {
 		return err
+	}
+	if o.short {
+		return nil
 	}
 	fmt.Fprintln(w, "\nSummary")
 	var rows [][]string
@@ -148,8 +172,12 @@ func (st jobStatus) write(w io.Writer, verbose, all bool) error {
 	if !st.Stop {
 		writeFailed(w, failedNow(st.Job, st.Allocations))
 	}
+	return nil
+}
+
+func (st jobStatus) writeAllocs(w io.Writer, o jobStatusOptions) error {
 	allocs, left := st.Allocations, 0
-	if !all {
+	if !o.all {
 		allocs, left = current(allocs)
 	}
 	if len(allocs) == 0 {
@@ -157,7 +185,7 @@ func (st jobStatus) write(w io.Writer, verbose, all bool) error {
 		return err
 	}
 	fmt.Fprintln(w, "\nAllocations")
-	if err := allocTable(w, allocs, verbose, false); err != nil {
+	if err := allocTable(w, allocs, o.verbose, false); err != nil {
 		return err
 	}
 	if left > 0 {
@@ -215,30 +243,6 @@ func current(allocs []api.AllocListItem) (out []api.AllocListItem, left int) {
 
 func ended(x api.AllocListItem) bool {
 	return x.ClientStatus == state.ClientComplete || x.ClientStatus == state.ClientFailed || x.ClientStatus == state.ClientLost
-}
-
-// allocTable lists allocations, newest first, with their jobs where they are of several.
-func allocTable(w io.Writer, allocs []api.AllocListItem, verbose, jobs bool) error {
-	sort.SliceStable(allocs, func(i, j int) bool {
-		if allocs[i].CreateIndex != allocs[j].CreateIndex {
-			return allocs[i].CreateIndex > allocs[j].CreateIndex
-		}
-		return allocs[i].Index < allocs[j].Index
-	})
-	now := time.Now()
-	var rows [][]string
-	for _, x := range allocs {
-		row := []string{shortID(x.ID, verbose), shortID(x.NodeID, verbose), x.NodeName}
-		if jobs {
-			row = append(row, x.JobID)
-		}
-		rows = append(rows, append(row, x.TaskGroup, strconv.FormatUint(x.JobVersion, 10),
-			x.DesiredStatus, x.ClientStatus, ago(x.CreateTime, now), ago(x.ModifyTime, now)))
-	}
-	if jobs {
-		return table(w, "ID|Node ID|Node|Job ID|Task Group|Version|Desired|Status|Created|Modified", rows)
-	}
-	return table(w, "ID|Node ID|Node|Task Group|Version|Desired|Status|Created|Modified", rows)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -49,7 +49,7 @@ Exit code 0: every copy runs, or of a batch job has ended well, or you detached.
 		},
 	}
 	o.file.addFlags(cmd)
-	o.out.addFlags(cmd)
+	o.out.addProgramFlags(cmd)
 	cmd.Flags().Lookup("json").Usage = "print the answer as JSON and return at once"
 	cmd.Flags().Lookup("template").Usage += ", and return at once"
 	cmd.Flags().BoolVar(&o.detach, "detach", false, "return at once instead of following the copies")

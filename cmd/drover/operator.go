@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -41,22 +40,28 @@ func newRaftPeers(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.print(a.out, conf, func(w io.Writer) error {
-				var rows [][]string
-				for _, p := range conf.Servers {
-					state := "follower"
-					if p.Leader {
-						state = "leader"
-					}
-					rows = append(rows, []string{orDash(p.Node), p.ID, p.Address, state, strconv.FormatBool(p.Voter)})
-				}
-				return table(w, "Node|ID|Address|State|Voter", rows)
+			return printList(a.out, s, list[api.RaftPeer]{
+				items: conf.Servers, answer: conf, name: func(p api.RaftPeer) string { return p.ID },
+				columns: []column[api.RaftPeer]{
+					{head: "Node", cell: func(p api.RaftPeer) string { return orDash(p.Node) }},
+					{head: "ID", cell: func(p api.RaftPeer) string { return p.ID }},
+					{head: "Address", cell: func(p api.RaftPeer) string { return p.Address }},
+					{head: "State", cell: peerState},
+					{head: "Voter", cell: func(p api.RaftPeer) string { return strconv.FormatBool(p.Voter) }},
+				},
 			})
 		},
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
 	return cmd
+}
+
+func peerState(p api.RaftPeer) string {
+	if p.Leader {
+		return "leader"
+	}
+	return "follower"
 }
 
 func newRaftRemove(a *app) *cobra.Command {
@@ -129,18 +134,16 @@ func newEvictionsStatus(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.print(a.out, view, func(w io.Writer) error {
-				if len(view.Pools) == 0 {
-					_, err := fmt.Fprintln(w, "The guard holds nothing back: no machine is silent.")
-					return err
-				}
-				var rows [][]string
-				for _, p := range view.Pools {
-					rows = append(rows, []string{
-						p.NodePool, strconv.Itoa(p.Nodes), strconv.Itoa(p.Silent), strconv.FormatBool(p.Holding), orDash(p.Reason),
-					})
-				}
-				return table(w, "Node Pool|Nodes|Silent|Holding|Reason", rows)
+			return printList(a.out, s, list[api.PoolGuard]{
+				items: view.Pools, answer: view, name: func(p api.PoolGuard) string { return p.NodePool },
+				empty: "The guard holds nothing back: no machine is silent.",
+				columns: []column[api.PoolGuard]{
+					{head: "Node Pool", cell: func(p api.PoolGuard) string { return p.NodePool }},
+					{head: "Nodes", cell: func(p api.PoolGuard) string { return strconv.Itoa(p.Nodes) }},
+					{head: "Silent", cell: func(p api.PoolGuard) string { return strconv.Itoa(p.Silent) }},
+					{head: "Holding", cell: func(p api.PoolGuard) string { return strconv.FormatBool(p.Holding) }},
+					{head: "Reason", cell: func(p api.PoolGuard) string { return orDash(p.Reason) }},
+				},
 			})
 		},
 	}

@@ -35,6 +35,9 @@ cluster's state among themselves; what runs on a machine that dies runs elsewher
 		Version:       version,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          helpOrUnknown,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.prepare(cmd)
+		},
 	}
 	root.SetOut(a.out)
 	root.SetErr(a.err)
@@ -89,7 +92,7 @@ Flags of every command that asks an agent:
 {{.PersistentFlags.FlagUsages | trimTrailingWhitespaces}}{{else if not (index .Annotations "offline")}}
 
 Global flags, explained by ` + "`drover --help`" + `:
-  --address --namespace --region --token --no-color --force-color{{end}}{{if .HasAvailableSubCommands}}
+  --address --namespace -A --region --token --context --no-color --force-color{{end}}{{if .HasAvailableSubCommands}}
 
 ` + "`{{.CommandPath}} <command> --help`" + ` explains a command. Long flags take one dash or two.{{end}}
 `

@@ -38,7 +38,7 @@ func newStatus(a *app) *cobra.Command {
 func showAny(ctx context.Context, r *reader, c *api.Client, word string, s shape) error {
 	job, err := find(ctx, r, api.QueryOptions{}, word, c.FindJob)
 	if err == nil {
-		return showJob(ctx, r, c, job.ID, s, false, false)
+		return showJob(ctx, r, c, job.ID, s, jobStatusOptions{})
 	}
 	if !isNotFound(err) {
 		return err
@@ -52,7 +52,7 @@ func showAny(ctx context.Context, r *reader, c *api.Client, word string, s shape
 	}
 	node, err := find(ctx, r, api.QueryOptions{}, word, c.FindNode)
 	if err == nil {
-		return showNode(ctx, r, c, node.ID, s, false)
+		return showNode(ctx, r, c, node.ID, s, nodeStatusOptions{})
 	}
 	if !isNotFound(err) {
 		return err
