@@ -210,12 +210,12 @@ func (s *server) Propose(ctx context.Context, cmd state.Command) (value any, ind
 
 // RemovePeer takes a server out of the Raft configuration.
 func (s *server) RemovePeer(ctx context.Context, id string) error {
-	return s.explain(s.raft.Remove(ctx, id))
+	return s.explainMembers(s.raft.Remove(ctx, id))
 }
 
 // TransferLeadership gives leadership to a server.
 func (s *server) TransferLeadership(ctx context.Context, id string) error {
-	return s.explain(s.raft.Transfer(ctx, id))
+	return s.explainMembers(s.raft.Transfer(ctx, id))
 }
 
 // RestoreSnapshot replaces the cluster's state with a saved one, as a new restore generation: nodes then know that their

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -105,12 +108,26 @@ func (c *call) reply(v any) error {
 		return err
 	}
 	h := c.w.Header()
+	c.mark(h)
+	if c.rt.Method == http.MethodGet {
+		tag := entityTag(data)
+		h.Set("Etag", tag)
+		if hasTag(c.r.Header.Values("If-None-Match"), tag) {
+			c.w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(data)+1))
-	c.mark(h)
 	c.w.WriteHeader(http.StatusOK)
 	_, _ = c.w.Write(append(data, '\n')) // the reader may be gone; there is nobody to tell
 	return nil
+}
+
+// entityTag is the same for the same bytes, whichever server answers them.
+func entityTag(data []byte) string {
+	sum := sha256.Sum256(data)
+	return fmt.Sprintf("\"%x\"", sum[:16])
 }
 
 // readBody takes in the body of a route that is no stream, in bounded size and time.
@@ -173,4 +190,17 @@ func (b *slowBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// hasTag reports whether an If-None-Match header names the tag.
+func hasTag(header []string, tag string) bool {
+	for _, list := range header {
+		for one := range strings.SplitSeq(list, ",") {
+			one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+			if one == tag || one == "*" {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -57,6 +57,9 @@ func (c *call) id() string { return c.r.PathValue("id") }
 // forwarded reports whether another agent sent the request here: there is no second hop.
 func (c *call) forwarded() bool { return c.caller.Via != "" }
 
+// repeatable reports whether the request may be sent twice.
+func (c *call) repeatable() bool { return c.rt.Retry || c.rt.retryIf != nil && c.rt.retryIf(c) }
+
 // parseQuery reads the parameters and refuses those that the route does not know: a misspelt one would change what the caller
 // gets, unnoticed.
 func (c *call) parseQuery() error {

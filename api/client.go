@@ -172,6 +172,7 @@ type exchange struct {
 	stream    io.Reader // sent as it is, of length bytes
 	length    int64
 	wait      time.Duration // of a blocking read
+	again     bool          // may be sent twice, whatever the table says
 }
 
 func (c *Client) read(ctx context.Context, route, id string, q QueryOptions, extra url.Values, out any) (QueryMeta, error) {
@@ -257,7 +258,7 @@ func (c *Client) do(ctx context.Context, x exchange) (*http.Response, error) {
 			res.Body = &cancelBody{ReadCloser: res.Body, cancel: cancel}
 			return res, nil
 		}
-		if attempt >= c.cfg.Retries || x.stream != nil || !mayRetry(rt, err) || !pause(ctx, time.Duration(attempt+1)*100*time.Millisecond) {
+		if attempt >= c.cfg.Retries || x.stream != nil || !mayRetry(rt, x, err) || !pause(ctx, time.Duration(attempt+1)*100*time.Millisecond) {
 			cancel()
 			return nil, withRequestID(err, x.requestID)
 		}
@@ -289,12 +290,12 @@ func withRequestID(err error, id string) error {
 
 // mayRetry reports whether sending again can help and cannot harm. A busy agent did nothing. A connection that broke may
 // have carried the request: only what may be sent twice is.
-func mayRetry(rt *Route, err error) bool {
+func mayRetry(rt *Route, x exchange, err error) bool {
 	if errors.Is(err, ErrBusy) {
 		return true
 	}
 	var broken *connError
-	return errors.As(err, &broken) && broken.sent && rt.Retry
+	return errors.As(err, &broken) && broken.sent && (rt.Retry || x.again)
 }
 
 // pause waits, or reports false when ctx ends first.

@@ -217,7 +217,14 @@ func (c *Client) RemoveRaftPeer(ctx context.Context, id string, w WriteOptions) 
 
 // TransferLeadership gives leadership to a server, to the fittest when id is "".
 func (c *Client) TransferLeadership(ctx context.Context, id string, w WriteOptions) (*WriteResponse, error) {
-	return writeInto[WriteResponse](ctx, c, routeRaftTransfer, "", w, nil, TransferRequest{ID: id})
+	out := new(WriteResponse)
+	x := exchange{
+		route: routeRaftTransfer, namespace: w.Namespace, requestID: firstOf(w.RequestID, NewRequestID()), body: TransferRequest{ID: id}, again: id != "",
+	}
+	if _, err := c.call(ctx, x, out); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // SaveSnapshot opens the cluster's whole state. The caller closes it, and checks the file: a stream cut off ends in an error.

@@ -88,7 +88,7 @@ func (a attempt) again(c *call) bool {
 	if c.forwarded() || c.w.began() || a.final {
 		return false // the agent that forwarded tries again, it may know better
 	}
-	if a.sent && (!c.rt.Retry || c.rt.Stream) || c.bodyGone() {
+	if a.sent && (!c.repeatable() || c.rt.Stream) || c.bodyGone() {
 		return false
 	}
 	return errors.Is(a.err, ErrNotLeader) || errors.Is(a.err, ErrNotOwner) || errors.Is(a.err, ErrNoLeader) ||
@@ -132,44 +132,6 @@ func (s *Server) whyNot(c *call, err error) string {
 		return fmt.Sprintf("the leader did not see it through within %s", s.b.Limits.LeaderWait)
 	}
 	return s.noLeader()
-}
-
-// noLeader says in a sentence why there is no leader, as far as this agent can see.
-func (s *Server) noLeader() string {
-	alive := map[string]bool{}
-	all := 0
-	for _, m := range s.b.Cluster.Members() {
-		if m.Server && m.Status != MemberLeft {
-			all++
-			alive[m.ID] = m.Status == MemberAlive
-		}
-	}
-	reachable := 0
-	if peers := s.b.Cluster.RaftPeers(); len(peers) > 0 {
-		all = 0
-		for _, p := range peers {
-			if !p.Voter {
-				continue
-			}
-			all++
-			if alive[p.ID] {
-				reachable++
-			}
-		}
-	} else {
-		for _, ok := range alive {
-			if ok {
-				reachable++
-			}
-		}
-	}
-	if all == 0 {
-		return "no leader: this agent knows of no server yet"
-	}
-	if reachable > all/2 {
-		return fmt.Sprintf("no leader: %d of %d servers reachable, an election is under way", reachable, all)
-	}
-	return fmt.Sprintf("no leader: %d of %d servers reachable, %d needed", reachable, all, all/2+1)
 }
 
 // elsewhere tells the agent that forwarded a request where it belongs.

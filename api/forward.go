@@ -104,7 +104,7 @@ func (s *Server) hop(c *call, t target) attempt {
 	if err != nil {
 		return attempt{err: err, addr: t.addr}
 	}
-	if c.rt.Where == AtLeader && c.rt.Retry && !c.opts.stale {
+	if c.rt.Where == AtLeader && c.repeatable() && !c.opts.stale {
 		seen, _, _ := s.b.Cluster.Leader()
 		one := s.hops.add(t.addr, seen, cancel)
 		defer s.hops.remove(one)
@@ -115,7 +115,7 @@ func (s *Server) hop(c *call, t target) attempt {
 		return c.lostHop(ctx, t, sent.Load(), err)
 	}
 	defer func() { _ = res.Body.Close() }() // what it says was read, or nobody wants it any more
-	if code := res.Header.Get(headerError); code == CodeNotLeader || code == CodeNotOwner || c.rt.Retry && code == CodeUnknownOutcome {
+	if code := res.Header.Get(headerError); code == CodeNotLeader || code == CodeNotOwner || c.repeatable() && code == CodeUnknownOutcome {
 		return attempt{
 			err: &Error{Code: code, Message: "not answered by " + t.addr}, addr: t.addr, hint: res.Header.Get(headerTry), owner: code == CodeNotOwner,
 			sent: code == CodeUnknownOutcome,
@@ -127,7 +127,7 @@ func (s *Server) hop(c *call, t target) attempt {
 
 // hopContext bounds a write's hop of an agent that no one tells when the leader's machine is gone: it leaves time for another.
 func (s *Server) hopContext(c *call) (ctx context.Context, cancel context.CancelFunc) {
-	if s.b.State == nil && c.rt.Write && c.rt.Retry {
+	if s.b.State == nil && c.rt.Write && c.repeatable() {
 		return context.WithTimeout(c.ctx, s.b.Limits.LeaderWait/2)
 	}
 	return context.WithCancel(c.ctx)

@@ -55,7 +55,7 @@ func (c *call) mark(h http.Header) {
 // forwardHeaders are the headers of a request that travel with it to another agent.
 func (c *call) forwardHeaders() http.Header {
 	h := http.Header{}
-	for _, key := range []string{"Content-Type", "Accept"} {
+	for _, key := range []string{"Content-Type", "Accept", "If-None-Match"} {
 		if v := c.r.Header.Get(key); v != "" {
 			h.Set(key, v)
 		}

@@ -31,6 +31,7 @@ type herd struct {
 	index   uint64
 	leader  string // "" while there is none
 	ready   bool   // its Lead entry is applied
+	cluster string // what gossip says the cluster is called; "" before it began
 	loseAck bool   // the next write is applied, and the leader dies before it says so
 	lagging map[string]bool
 	log     []entry
@@ -60,13 +61,15 @@ type agent struct {
 	verify   error
 	polls    int
 	restored []byte
+
+	loseTransfer bool
 }
 
 // runHerd runs a test with three servers (s1 leads) and a client agent c1, in a bubble.
 func runHerd(t *testing.T, f func(t *testing.T, h *herd)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &herd{t: t, net: newMemNet(), agents: map[string]*agent{}, leader: "s1", ready: true, lagging: map[string]bool{}}
+		h := &herd{t: t, net: newMemNet(), agents: map[string]*agent{}, leader: "s1", ready: true, cluster: "herd", lagging: map[string]bool{}}
 		for _, id := range []string{"s1", "s2", "s3", "c1"} {
 			h.start(id, id[0] == 's', nil)
 		}
@@ -294,7 +297,7 @@ func (a *agent) Members() []Member {
 			status = MemberFailed
 		default:
 		}
-		out = append(out, Member{ID: id, Name: "name-" + id, Status: status, Server: a.h.agents[id].isServer(), PeerAddr: id + ":4647"})
+		out = append(out, Member{ID: id, Name: "name-" + id, Status: status, Server: a.h.agents[id].isServer(), PeerAddr: id + ":4647", ClusterID: a.h.cluster})
 	}
 	return out
 }
@@ -347,7 +350,27 @@ func (a *agent) RemovePeer(_ context.Context, id string) error { return nil }
 
 func (a *agent) TransferLeadership(_ context.Context, id string) error {
 	a.h.lead(firstOf(id, "s2"))
+	a.mu.Lock()
+	lost := a.loseTransfer
+	a.loseTransfer = false
+	a.mu.Unlock()
+	if lost {
+		return a.peer.cut()
+	}
 	return nil
+}
+
+// loseNextTransfer cuts the agent's peer connections while it answers the next transfer of leadership.
+func (h *herd) loseNextTransfer(id string) (lost func() bool) {
+	a := h.agents[id]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.loseTransfer = true
+	return func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return !a.loseTransfer
+	}
 }
 
 func (a *agent) RestoreSnapshot(_ context.Context, r io.Reader, size int64) error {

@@ -57,6 +57,12 @@ func removePeer(c *call) (*WriteResponse, error) {
 	return &WriteResponse{Index: c.s.b.State.Snapshot().Index(), RequestID: c.requestID}, nil
 }
 
+// namesHeir reports whether a transfer names the server that is to lead: then doing it twice is doing it once.
+func namesHeir(c *call) bool {
+	var req TransferRequest
+	return c.query.Get("id") != "" || c.query.Get("address") != "" || decodeStrict(c.body, &req) == nil && req.ID != ""
+}
+
 func transferLeadership(c *call, req *TransferRequest) (*WriteResponse, error) {
 	id, err := c.peerNamed()
 	if err != nil {
@@ -65,11 +71,14 @@ func transferLeadership(c *call, req *TransferRequest) (*WriteResponse, error) {
 	if id != "" && req.ID != "" && id != req.ID {
 		return nil, NewError(CodeInvalid, "", "the query names server %s, the body %s", id, req.ID)
 	}
-	if err := c.heirs(firstOf(id, req.ID)); err != nil {
+	heir := firstOf(id, req.ID)
+	if err := c.heirs(heir); err != nil {
 		return nil, err
 	}
-	if err := c.s.b.Operator.TransferLeadership(c.ctx, firstOf(id, req.ID)); err != nil {
-		return nil, err
+	if heir != c.s.self().NodeID { // it leads already: perhaps this is the second try of what the first one did
+		if err := c.s.b.Operator.TransferLeadership(c.ctx, heir); err != nil {
+			return nil, err
+		}
 	}
 	return &WriteResponse{Index: c.s.b.State.Snapshot().Index(), RequestID: c.requestID}, nil
 }

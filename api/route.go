@@ -45,6 +45,7 @@ type Route struct {
 	Response reflect.Type // nil when the answer is not JSON
 
 	handler handler
+	retryIf func(c *call) bool // may be sent twice when this says so, though Retry is not set
 }
 
 const (

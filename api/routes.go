@@ -217,7 +217,7 @@ func operatorRoutes() []Route {
 		},
 		{
 			Name: routeRaftTransfer, Method: put, Path: "/v1/operator/raft/transfer-leadership", Capability: CapOperatorWrite,
-			Where: AtLeader, Write: true, Query: []string{"id", "address"}, handler: take(transferLeadership),
+			Where: AtLeader, Write: true, Query: []string{"id", "address"}, handler: take(transferLeadership), retryIf: namesHeir,
 			Doc: "give leadership to another server",
 		},
 		{

@@ -164,14 +164,19 @@ func (s *Server) mux(routes []Route, gates map[string]*gate, who func(*http.Requ
 	})
 }
 
+// wrongMethod answers a method that the path has no route for: OPTIONS with those that it has, any other with an error.
 func (s *Server) wrongMethod(w http.ResponseWriter, r *http.Request, methods map[string]*Route) {
-	var names []string
+	names := []string{http.MethodOptions}
 	for name := range methods {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	allowed := strings.Join(names, ", ")
 	w.Header().Set("Allow", allowed)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	writeError(w, NewError(CodeMethod, "use "+allowed, "%s does not take %s", r.URL.Path, r.Method))
 }
 

@@ -398,3 +398,37 @@ func TestClientGivesUpWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestTransferToANamedServerIsTriedAgain(t *testing.T) {
+	runHerd(t, func(t *testing.T, h *herd) {
+		for _, id := range []string{"s3", ""} {
+			h.lead("s1")
+			c := h.client("c1")
+			if _, err := c.StatusLeader(t.Context()); err != nil { // the agents now keep connections to each other
+				t.Fatal(err)
+			}
+			lost := h.loseNextTransfer("s1")
+			_, err := c.TransferLeadership(t.Context(), id, WriteOptions{})
+			if !lost() {
+				t.Fatal("the first try was not lost")
+			}
+			if id == "" {
+				wantCode(t, err, CodeUnknownOutcome)
+			} else if err != nil {
+				t.Errorf("to %s: %v, want a second try", id, err)
+			}
+		}
+	})
+}
+
+func TestNoLeaderBeforeTheClusterBegan(t *testing.T) {
+	runHerd(t, func(t *testing.T, h *herd) {
+		h.mu.Lock()
+		h.leader, h.cluster = "", ""
+		h.mu.Unlock()
+		_, err := h.client("c1").RegisterJob(t.Context(), &JobRegisterRequest{Job: testJob("web", 1)}, WriteOptions{})
+		if e := wantCode(t, err, CodeNoLeader); !strings.Contains(e.Message, "the cluster has not begun; 3 of its servers are up") {
+			t.Errorf("got %q, want that it has not begun", e.Message)
+		}
+	})
+}
