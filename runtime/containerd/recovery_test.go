@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/drover-io/drover/runtime"
+	"github.com/drover-io/drover/runtime/containerd/exitnote"
 )
 
 // TestRecovery kills daemons and shims, so its cases run one after the other.
@@ -166,6 +167,12 @@ func testRebooted(t *testing.T, h *host) {
 	s, ctx, err := d.session(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if h.ownShim { // its note follows the answer to whoever waits, and deleting the task ends the shim
+		eventually(t, "the shim noted the exit", func() bool {
+			_, ok, err := exitnote.Read(exitsDir(s.address), containerID(spec.ID))
+			return ok && err == nil
+		})
 	}
 	task, err := loadTask(ctx, s, containerID(spec.ID))
 	if err == nil {
