@@ -7,7 +7,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := build
-.PHONY: help build deps deps-test demo test check test-unit fuzz drills bench fmt clean
+.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,13 @@ check: ## format, vet, lint limits, import star, documented names, tidy
 
 fuzz: ## run every fuzz target for FUZZTIME (default 10s) each
 	@bash dist/fuzz.sh
+
+test-cli: deps-test build $(BIN)/hello ## run every command against 3 servers and 2 clients (STORY=name,…)
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/cli-stories ./e2e/cli
+	@$(BIN)/cli-stories --drover $(BIN)/drover --hello $(BIN)/hello --story "$(STORY)" $(CLI)
+
+man: build ## write a manual page for every command into bin/man
+	@$(BIN)/drover docs man $(BIN)/man
 
 drills: deps build $(BIN)/hello ## kill and cut things at least ten times each and count what was lost
 	@CGO_ENABLED=0 $(GO) build -o $(BIN)/drills ./e2e/drills

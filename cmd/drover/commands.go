@@ -31,7 +31,7 @@ func commands(a *app) []*cobra.Command {
 	for _, c := range short {
 		c.GroupID = groupShort
 	}
-	return append(append(nouns, short...), newVersionCommand(a), newCompletion(a))
+	return append(append(nouns, short...), newVersionCommand(a), newCompletion(a), newDocs(a))
 }
 
 // habits are other words by which users of other tools look for a command.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/internal/story"
 )
 
 var rewrite = flag.Bool("rewrite", false, "accept what commands print now as what they should print")
@@ -59,79 +58,45 @@ func storyFiles(t *testing.T) []string {
 }
 
 // tell runs the command lines of a story and returns it with what they print now.
-func (h *herd) tell(story string) string {
+func (h *herd) tell(text string) string {
 	h.t.Helper()
-	var b strings.Builder
-	output := false // lines of the story that are output of a command are left out
-	for _, line := range strings.Split(strings.TrimRight(story, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "$ "):
-			if b.Len() > 0 && !strings.HasSuffix(b.String(), "\n\n") {
-				b.WriteString("\n")
-			}
-			output = true
-			b.WriteString(line + "\n" + h.typeLine(line))
-		case strings.HasPrefix(line, "= "):
-			f := strings.Fields(line)
-			n, err := strconv.Atoi(f[2])
-			if err != nil || len(f) != 4 {
-				h.t.Fatalf("%q: want = job N status", line)
-			}
-			h.waitCopies(f[1], n, f[3])
-			if !strings.HasPrefix(lastLine(b.String()), "= ") {
-				b.WriteString("\n")
-			}
-			b.WriteString(line + "\n")
-			output = false
-		case strings.HasPrefix(line, "# "):
-			if output {
-				b.WriteString("\n")
-			}
-			b.WriteString(line + "\n")
-			output = false
-		}
+	return story.Tell(text, h)
+}
+
+// Wait waits for copies of a job.
+func (h *herd) Wait(line string) {
+	h.t.Helper()
+	f := strings.Fields(line)
+	if len(f) != 3 {
+		h.t.Fatalf("= %s: want = job N status", line)
 	}
-	return b.String()
+	n, err := strconv.Atoi(f[1])
+	if err != nil {
+		h.t.Fatalf("= %s: want = job N status", line)
+	}
+	h.waitCopies(f[0], n, f[2])
 }
 
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
-	return lines[len(lines)-1]
-}
-
-// typeLine runs one command line of a story.
-func (h *herd) typeLine(line string) string {
+// Type runs one command line of a story.
+func (h *herd) Type(line string) string {
 	h.t.Helper()
 	args, in := h.words(line)
 	x := h.runIn(h.t.Context(), in, args...)
 	out := x.out
-	if x.code == 0 && asksJSON(args) {
-		out = outline(h.t, line, x.out)
-	}
-	text := h.normal(out + x.err)
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		text += "\n"
-	}
-	if x.code != 0 {
-		text += fmt.Sprintf("[exit %d]\n", x.code)
-	}
-	return text
-}
-
-func asksJSON(args []string) bool {
-	for _, a := range args {
-		if a == "-json" || a == "--json" {
-			return true
+	if x.code == 0 && story.AsksJSON(args) {
+		var err error
+		if out, err = story.Outline(x.out); err != nil {
+			h.t.Errorf("%s: %v in\n%s", line, err, x.out)
 		}
 	}
-	return false
+	return story.Printed(story.Normal(strings.ReplaceAll(out+x.err, h.tmp, "$TMP")), x.code)
 }
 
 var word = regexp.MustCompile(`'[^']*'|\S+`)
 
 // words splits a command line as a shell would, as far as stories need it.
 func (h *herd) words(line string) (args []string, in string) {
-	for _, w := range word.FindAllString(strings.TrimPrefix(line, "$ drover"), -1) {
+	for _, w := range word.FindAllString(strings.TrimPrefix(line, "drover"), -1) {
 		w = strings.ReplaceAll(strings.Trim(w, "'"), "$TMP", h.tmp)
 		if name, ok := strings.CutPrefix(w, "@"); ok {
 			w = h.idOf(name)
@@ -168,60 +133,6 @@ func (h *herd) idOf(name string) string {
 	return ""
 }
 
-// outline checks that an answer is JSON and shows its shape: values differ from run to run.
-func outline(t *testing.T, line, text string) string {
-	t.Helper()
-	var v any
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Errorf("%s: %v in\n%s", line, err, text)
-		return ""
-	}
-	if list, ok := v.([]any); ok {
-		if len(list) == 0 {
-			return "JSON: an empty list\n"
-		}
-		return fmt.Sprintf("JSON: a list of %d, each with %s\n", len(list), keys(list[0]))
-	}
-	return "JSON: " + keys(v) + "\n"
-}
-
-func keys(v any) string {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return fmt.Sprint(v)
-	}
-	return strings.Join(sortedKeys(m), " ")
-}
-
-// unsteady are the parts of outputs that differ from run to run, and what stands for them. Columns keep their widths.
-var unsteady = []struct {
-	find *regexp.Regexp
-	put  string
-}{
-	{regexp.MustCompile(`(?m)^ +\d+\.\ds  [0-9a-f]{8}  .*(placed|running|stopping|stopped|complete) on .*\n`), ""}, // which steps are seen depends on the moment
-	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"},
-	{regexp.MustCompile(`\b[0-9a-f]{8}\b`), "xxxxxxxx"},
-	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "2006-01-02T15:04:05Z"},
-	{regexp.MustCompile(`\d+s ago +\d+s ago`), "0s ago   0s ago"},
-	{regexp.MustCompile(`(?m)^ +\d+\.\ds  `), "    0.0s  "},
-	{regexp.MustCompile(`after \d+\.\d s`), "after 0.0 s"},
-	{regexp.MustCompile(`waiting [0-9.]+s,`), "waiting 0s,"},
-	{regexp.MustCompile(`(?i)(index[ :=]+|check-index )\d+`), "${1}N"},
-	{regexp.MustCompile(`\d+ bytes`), "N bytes"},
-	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT_"},
-	{regexp.MustCompile(`127\.0\.0\.1  \d+ `), "127.0.0.1  PORT_ "},
-	{regexp.MustCompile(`(?m)^(CPU|Memory|Disk) .*\n`), "${1} …\n"},
-	{regexp.MustCompile(`\d\d+ (MiB|MHz)`), "N ${1}"},
-}
-
-func (h *herd) normal(text string) string {
-	text = strings.ReplaceAll(text, h.tmp, "$TMP")
-	for _, u := range unsteady {
-		text = u.find.ReplaceAllString(text, u.put)
-	}
-	return text
-}
-
 // provenElsewhere are commands that a story cannot tell, with the test that runs them.
 var provenElsewhere = map[string]string{
 	"drover agent": "TestAgentCommand",
@@ -241,19 +152,17 @@ func TestEveryCommandIsProven(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, block := range strings.Split(string(text), "\n$ drover") {
-			line, output, _ := strings.Cut(block, "\n")
-			args := strings.Fields(line)
+		for _, line := range story.Lines(string(text)) {
+			args := strings.Fields(line.Text)[1:]
 			cmd := named(root, args)
 			p := proofs[cmd.CommandPath()]
 			if p == nil {
 				p = &proof{}
 				proofs[cmd.CommandPath()] = p
 			}
-			failed := strings.Contains(output, "\n[exit ") && (strings.HasPrefix(output, "Error:") || strings.Contains(output, "error:"))
-			p.well = p.well || !failed
-			p.wrong = p.wrong || failed
-			p.asJSON = p.asJSON || !failed && asksJSON(args)
+			p.well = p.well || !line.Failed()
+			p.wrong = p.wrong || line.Failed()
+			p.asJSON = p.asJSON || !line.Failed() && story.AsksJSON(args)
 		}
 	}
 	walk(root, func(cmd *cobra.Command) {
@@ -279,7 +188,11 @@ func TestEveryCommandIsProven(t *testing.T) {
 	})
 }
 
+// walk visits a command and those below it that users are shown.
 func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
+	if cmd.Hidden {
+		return
+	}
 	visit(cmd)
 	for _, sub := range cmd.Commands() {
 		walk(sub, visit)

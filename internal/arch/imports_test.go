@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"internal/testreport": {},
 	"internal/nearest":    {},
 	"internal/waitfor":    {},
+	"internal/story":      {},
 	"examples/hello":      {},
 }
 
@@ -48,7 +49,7 @@ var arrows = map[string][]string{
 var leaves = []string{"internal/nearest"}
 
 // testArrows are what tests of a room may import beside it.
-var testArrows = []string{"internal/simnet", "internal/image", "internal/waitfor", "runtime/fake", "runtime/containerd/embedded", "state", "agent/agenttest"}
+var testArrows = []string{"internal/simnet", "internal/story", "internal/image", "internal/waitfor", "runtime/fake", "runtime/containerd/embedded", "state", "agent/agenttest"}
 
 type pkg struct {
 	ImportPath                         string
