@@ -52,12 +52,17 @@ func flatten(j *Job) map[string]string {
 }
 
 func flattenObject(out map[string]string, path string, object map[string]any) {
+	if object["MilliCores"] != nil || object["Cores"] != nil { // they stand for the MHz
+		delete(object, "CPU")
+	}
 	for key, value := range object {
 		switch key {
 		case "Env", "Meta", "Config": // the keys are the user's
 			flattenFree(out, join(path, strings.ToLower(key)), value)
 		case "Constraints":
-			flattenConstraints(out, join(path, "constraint"), value)
+			flattenConditions(out, join(path, "constraint"), value)
+		case "Affinities":
+			flattenConditions(out, join(path, "affinity"), value)
 		default:
 			flattenValue(out, path, key, value)
 		}
@@ -97,10 +102,14 @@ func flattenElement(out map[string]string, path, key string, i int, object map[s
 		out[join(path, label)] = map[string]string{"ReservedPorts": "static", "DynamicPorts": "dynamic"}[key]
 		path = join(path, label)
 		delete(object, "Label")
+	case "Spreads", "SpreadTarget", "Devices": // what labels them is no name
+		by := map[string]string{"Spreads": "Attribute", "SpreadTarget": "Value", "Devices": "Name"}[key]
+		path = join(path, strconv.Quote(fmt.Sprint(object[by])))
+		out[path] = "present"
+		delete(object, by)
 	default:
-		label := fmt.Sprint(object["Name"])
-		out[join(path, label)] = "present"
-		path = join(path, label)
+		path = join(path, fmt.Sprint(object["Name"]))
+		out[path] = "present"
 		delete(object, "Name")
 	}
 	flattenObject(out, path, object)
@@ -116,13 +125,17 @@ func flattenFree(out map[string]string, path string, value any) {
 	out[path] = compact(value)
 }
 
-// flattenConstraints treats constraints as a set: each is its own path.
-func flattenConstraints(out map[string]string, path string, value any) {
+// flattenConditions treats constraints and affinities as sets: each is its own path.
+func flattenConditions(out map[string]string, path string, value any) {
 	list, _ := value.([]any)
 	for _, e := range list {
 		c, _ := e.(map[string]any)
 		text := strings.TrimSpace(fmt.Sprintf("%v %v %v", c["LTarget"], c["Operand"], c["RTarget"]))
-		out[join(path, strconv.Quote(text))] = "present"
+		says := "present"
+		if w, ok := c["Weight"].(float64); ok {
+			says = "weight " + strconv.FormatFloat(w, 'f', -1, 64)
+		}
+		out[join(path, strconv.Quote(text))] = says
 	}
 }
 
@@ -138,6 +151,8 @@ func number(key string, v float64) string {
 	switch key {
 	case "Interval", "Delay", "MaxDelay", "KillTimeout":
 		return time.Duration(v).String()
+	case "MilliCores":
+		return strconv.FormatFloat(v, 'f', -1, 64) + "m"
 	}
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
@@ -151,25 +166,23 @@ func compact(v any) string {
 
 // blockName is the job file's name of a JSON key.
 func blockName(key string) string {
-	switch key {
-	case "TaskGroups":
-		return "group"
-	case "Tasks":
-		return "task"
-	case "Networks":
-		return "network"
-	case "ReservedPorts", "DynamicPorts":
-		return "port"
-	case "Value":
-		return "static"
-	case "RestartPolicy":
-		return "restart"
-	case "ReschedulePolicy":
-		return "reschedule"
-	case "LogConfig":
-		return "logs"
-	case "CPU", "ID":
-		return strings.ToLower(key)
+	if name := map[string]string{
+		"TaskGroups":       "group",
+		"Tasks":            "task",
+		"Networks":         "network",
+		"ReservedPorts":    "port",
+		"DynamicPorts":     "port",
+		"Value":            "static",
+		"RestartPolicy":    "restart",
+		"ReschedulePolicy": "reschedule",
+		"LogConfig":        "logs",
+		"Spreads":          "spread",
+		"SpreadTarget":     "target",
+		"Devices":          "device",
+		"MilliCores":       "cpu",
+		"CPU":              "cpu", "ID": "id",
+	}[key]; name != "" {
+		return name
 	}
 	key = strings.TrimSuffix(key, "MB")
 	var b strings.Builder

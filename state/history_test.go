@@ -19,7 +19,7 @@ func (g *history) requestID() string { return []string{"", "r1", "r2", "r3"}[g.i
 
 func (g *history) command() Command {
 	at := int64(g.int("time", 0, 1000))
-	switch g.int("kind", 0, 15) {
+	switch g.int("kind", 0, 18) {
 	case 0, 1:
 		return g.registerJob(at)
 	case 2:
@@ -40,9 +40,33 @@ func (g *history) command() Command {
 		return g.plan(at)
 	case 12, 13:
 		return g.report(at)
+	case 14:
+		return RaiseLevel{Term: testTerm, Level: g.int("level", 1, 2), Time: at}
+	case 15:
+		return g.pool(at)
+	case 16:
+		return SetSchedulerConfig{RequestID: g.requestID(), Time: at, Config: SchedulerConfig{
+			SchedulerAlgorithm:            []string{AlgorithmBinPack, AlgorithmSpread}[g.int("algorithm", 0, 1)],
+			MemoryOversubscriptionEnabled: g.bool("oversubscription"),
+		}}
 	}
 	return g.collect(at)
 }
+
+func (g *history) poolName() string { return []string{"default", "edge", "gpu"}[g.int("pool", 0, 2)] }
+
+func (g *history) pool(at int64) Command {
+	if g.bool("delete pool") {
+		return DeleteNodePool{RequestID: g.requestID(), Name: g.poolName(), Time: at}
+	}
+	on := g.bool("pool's oversubscription")
+	return UpsertNodePool{RequestID: g.requestID(), Time: at, Pool: &NodePool{
+		Name: g.poolName(), SchedulerConfiguration: &NodePoolSchedulerConfig{MemoryOversubscriptionEnabled: &on},
+	}}
+}
+
+// level is the cluster's.
+func (g *history) level() int { return g.store.Snapshot().Level() }
 
 func (g *history) registerJob(at int64) Command {
 	j := testJob(g.jobID(), g.int("count", 0, 3))
@@ -51,6 +75,10 @@ func (g *history) registerJob(at int64) Command {
 	}
 	withPorts(j, []int{8080, 8081}[:g.int("static", 0, 2)], g.int("dynamic", 0, 2))
 	j.TaskGroups[0].Tasks[0].Resources.CPU = 500 * g.int("cpu", 1, 4)
+	if g.level() >= 2 && g.bool("rich") {
+		j.NodePool = g.poolName()
+		task(j).Resources = task(g.richJob(j.ID)).Resources
+	}
 	if old := g.store.Snapshot().Job("default", j.ID); old != nil && g.int("same", 0, 2) == 0 {
 		j = old.spec()
 	}
@@ -59,7 +87,8 @@ func (g *history) registerJob(at int64) Command {
 
 // registerNode never makes a node smaller: one that shrank may hold more than it has.
 func (g *history) registerNode(at int64) Command {
-	n := testNode(g.nodeID())
+	n := richNode(g.nodeID()).AtLevel(g.level())
+	n.NodePool = g.poolName()
 	n.Resources.MaxDynamicPort = 20005
 	n.Boot = uint64(g.int("boot", 0, 4))
 	if g.bool("moved") {
@@ -122,10 +151,10 @@ func (g *history) plan(at int64) Command {
 func (g *history) record(s *Snapshot, nodes int) PlanRecord {
 	rec := PlanRecord{Namespace: "default", JobID: g.jobID(), TaskGroup: "web", Atomic: g.int("atomic", 0, 3) == 0}
 	j := s.Job("default", rec.JobID)
-	dynamic := 0
+	var w columns
 	if j != nil {
 		rec.JobModifyIndex = j.JobModifyIndex
-		dynamic = len(dynamicPorts(&j.TaskGroups[0]))
+		w = columnsOf(&j.TaskGroups[0])
 	}
 	copies := g.int("copies", 1, 4)
 	if g.bool("stops") {
@@ -148,13 +177,32 @@ func (g *history) record(s *Snapshot, nodes int) PlanRecord {
 		if rec.Reschedule != nil && found && a.TerminalClient() {
 			rec.Reschedule[i] = RescheduleEvent{Time: 1, PrevAllocID: a.ID, PrevNodeID: a.NodeID}
 		}
-		for range dynamic {
-			if node >= 0 {
-				rec.Ports = append(rec.Ports, g.int("port", 20000, 20006))
+		if node >= 0 {
+			rec.Ports = append(rec.Ports, repeat(w.ports, func(int) int { return g.int("port", 20000, 20006) })...)
+			if w.cores > 0 {
+				first := g.int("core", 0, 3)
+				rec.Cores = append(rec.Cores, repeat(w.cores, func(i int) int { return (first + i) % 5 })...)
+			}
+			if w.devices > 0 {
+				rec.Devices = append(rec.Devices, g.instances(j)...)
 			}
 		}
 	}
 	return rec
+}
+
+// instances are often what the job asks for.
+func (g *history) instances(j *Job) []string {
+	var out []string
+	for _, rq := range j.TaskGroups[0].DeviceRequests() {
+		ids := []string{"g0", "g1", "g2", "t0"}
+		if rq.Name == "kvm" != (g.int("odd device", 0, 9) == 0) {
+			ids = []string{"/dev/kvm"}
+		}
+		first := g.int("instance", 0, len(ids)-1)
+		out = append(out, repeat(rq.Count, func(i int) string { return ids[(first+i)%len(ids)] })...)
+	}
+	return out
 }
 
 func (g *history) report(at int64) Command {

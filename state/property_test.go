@@ -25,7 +25,7 @@ func checkInvariants(t rapid.TB, s *Snapshot) {
 func checkRoom(t rapid.TB, s *Snapshot) {
 	for n := range s.Nodes() {
 		var used AllocResources
-		ports := map[int]string{}
+		ports, given := map[int]string{}, map[string]string{}
 		for a := range s.AllocsByNode(n.ID) {
 			if !s.Holds(a) {
 				continue
@@ -33,6 +33,7 @@ func checkRoom(t rapid.TB, s *Snapshot) {
 			used.CPU += a.Resources.CPU
 			used.MemoryMB += a.Resources.MemoryMB
 			used.DiskMB += a.Resources.DiskMB
+			checkReserved(t, n, a, given)
 			for _, p := range a.Ports {
 				if other := ports[p.HostPort]; other != "" {
 					t.Fatalf("port %d of node %s is held by %s and %s", p.HostPort, n.ID, other, a.ID)
@@ -42,6 +43,33 @@ func checkRoom(t rapid.TB, s *Snapshot) {
 		}
 		if r := n.Resources; used.CPU > r.CPU || used.MemoryMB > r.MemoryMB || used.DiskMB > r.DiskMB {
 			t.Fatalf("node %s holds %+v of %+v", n.ID, used, r)
+		}
+	}
+}
+
+// checkReserved: cores and devices are the node's and held once, but for devices that are shared, and as many as the group asks for.
+func checkReserved(t rapid.TB, n *Node, a *Alloc, given map[string]string) {
+	take := func(what string) {
+		if other := given[what]; other != "" {
+			t.Fatalf("%s of node %s is held by %s and %s", what, n.ID, other, a.ID)
+		}
+		given[what] = a.ID
+	}
+	for _, core := range a.Resources.Cores {
+		if !slices.Contains(n.Resources.Cores, core) {
+			t.Fatalf("core %d of allocation %s is not one of node %s", core, a.ID, n.ID)
+		}
+		take(fmt.Sprint("core ", core))
+	}
+	for _, d := range a.Resources.Devices {
+		for _, id := range d.IDs {
+			kind, instance := n.Resources.Device(id)
+			if kind == nil || kind.ID() != d.ID() || !instance.Healthy {
+				t.Fatalf("device %s %q of allocation %s on node %s is %+v %+v", d.ID(), id, a.ID, n.ID, kind, instance)
+			}
+			if !kind.Shared {
+				take("device " + id)
+			}
 		}
 	}
 }
@@ -57,8 +85,12 @@ func checkSlots(t rapid.TB, s *Snapshot) {
 			}
 			live[key] = a.ID
 		}
-		if s.JobVersion(a.Namespace, a.JobID, a.JobVersion) == nil {
+		j := s.JobVersion(a.Namespace, a.JobID, a.JobVersion)
+		if j == nil {
 			t.Fatalf("allocation %s refers to version %d of %s, which is gone", a.ID, a.JobVersion, a.JobID)
+		}
+		if g := j.Group(a.TaskGroup); len(a.Resources.Cores) != g.CoreCount() || len(a.Resources.Devices) != len(g.DeviceRequests()) {
+			t.Fatalf("allocation %s holds %+v", a.ID, a.Resources)
 		}
 		if len(a.RescheduleEvents) > maxRescheduleEvents {
 			t.Fatalf("allocation %s has %d reschedule events", a.ID, len(a.RescheduleEvents))
@@ -120,6 +152,9 @@ func scratchHash(s *Snapshot) Hashes {
 	}
 	for r := range s.requests.all() {
 		h[TableRequests] += hashRow(r)
+	}
+	for p := range s.pools.all() {
+		h[TableNodePools] += hashRow(p)
 	}
 	return h
 }
@@ -206,6 +241,9 @@ func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := &history{T: rt, store: NewStore(), twin: NewStore()}
 		g.apply(Lead{NodeID: "s1"})
+		if g.int("raised", 0, 3) > 0 {
+			g.apply(RaiseLevel{Term: testTerm, Level: 2})
+		}
 		start, dropped := g.store.Snapshot(), map[JobKey]bool{}
 		for range rapid.IntRange(1, 60).Draw(rt, "length") {
 			old := g.store.Snapshot()

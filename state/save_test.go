@@ -26,8 +26,29 @@ func grownHerd(t testing.TB) *herd {
 	return h
 }
 
+// richHerd has rows of level 2 too.
+func richHerd(t testing.TB) *herd {
+	h := grownHerd(t).raise()
+	h.must(SetSchedulerConfig{Config: SchedulerConfig{SchedulerAlgorithm: AlgorithmSpread, MemoryOversubscriptionEnabled: true}})
+	h.must(UpsertNodePool{Pool: &NodePool{Name: "gpu", Meta: map[string]string{"a": "b"}}})
+	h.must(UpsertNodePool{Pool: &NodePool{Name: "edge", SchedulerConfiguration: &NodePoolSchedulerConfig{SchedulerAlgorithm: AlgorithmBinPack}}})
+	n, j := richNode("n3"), richJob("rich", 1)
+	n.NodePool, j.NodePool = "gpu", "gpu"
+	h.must(RegisterNode{Node: n})
+	j.Spreads = []Spread{{Attribute: "${node.datacenter}", Weight: 50, SpreadTarget: []SpreadTarget{{Value: "dc1", Percent: 10}}}}
+	j.Affinities = []Affinity{like(-7)}
+	task(j).Resources.MemoryMaxMB = 512
+	j = h.job(j)
+	c := h.planCommand(record(j, []int{0}, []int{0}), "n3")
+	c.Records[0].Cores, c.Records[0].Devices = []int{3}, []string{"t0", "/dev/kvm"}
+	if got := h.must(c).(PlanResult); got.Placed != 1 {
+		t.Fatalf("plan: %+v", got)
+	}
+	return h
+}
+
 func TestSaveRestoreSave(t *testing.T) {
-	for name, h := range map[string]*herd{"empty": {store: NewStore()}, "grown": grownHerd(t)} {
+	for name, h := range map[string]*herd{"empty": {store: NewStore()}, "grown": grownHerd(t), "rich": richHerd(t)} {
 		first := saved(t, h.snap())
 		other := NewStore()
 		if err := other.Restore(bytes.NewReader(first)); err != nil {
@@ -44,7 +65,7 @@ func TestSaveRestoreSave(t *testing.T) {
 }
 
 func TestReplayGivesTheSameBytes(t *testing.T) {
-	h := grownHerd(t)
+	h := richHerd(t)
 	again := NewStore()
 	for i, data := range h.log {
 		again.Apply(uint64(i+1), testTerm, data)

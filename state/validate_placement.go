@@ -2,7 +2,6 @@ package state
 
 import (
 	"errors"
-	"slices"
 	"strings"
 )
 
@@ -128,8 +127,11 @@ func (v validation) nodeDevices(devices []NodeDevice) {
 	for i := range devices[:min(len(devices), maxDevices)] {
 		d := &devices[i]
 		field := "device." + truncate(d.ID(), maxNameBytes)
-		if problem := checkDeviceName(d.ID()); problem != "" || slices.Contains([]string{d.Vendor, d.Type, d.Name}, "") {
-			v.refuse(field, "a vendor, a type and a name are needed %s", problem)
+		for _, part := range []string{d.Vendor, d.Type, d.Name} {
+			if err := checkText(part); part == "" || strings.Contains(part, "/") || err != nil {
+				v.refuse(field, "a vendor, a type and a name are needed, of at most %d bytes each and without a slash", maxNameBytes)
+				break
+			}
 		}
 		if kinds[d.ID()] {
 			v.refuse(field, "is there twice")

@@ -31,6 +31,7 @@ func TestOnlyChangedKeysWake(t *testing.T) {
 		"job b": KeyJob("default", "b"), "nodes": KeyNodes(), "node n1": KeyNode("n1"), "node n2": KeyNode("n2"),
 		"allocs": KeyAllocs(), "alloc": KeyAlloc(a.ID), "other alloc": KeyAlloc("x"), "n1's": KeyNodeAllocs("n1"),
 		"n2's": KeyNodeAllocs("n2"), "a's": KeyJobAllocs("default", "a"), "b's": KeyJobAllocs("default", "b"),
+		"pools": KeyNodePools(), "pool gpu": KeyNodePool("gpu"), "pool default": KeyNodePool("default"),
 	}
 	full, half := record(j, []int{9}, []int{0}), record(j, []int{2, 9}, []int{0, 0})
 	half.Atomic = true
@@ -52,6 +53,11 @@ func TestOnlyChangedKeysWake(t *testing.T) {
 		{"placement", h.planCommand(record(j, []int{1}, []int{0}), "n1"), []string{"all", "allocs", "n1's", "a's"}},
 		{"dropped copy", h.planCommand(full, "n1"), []string{"all"}},
 		{"dropped record", halfPlan, []string{"all"}},
+		{"level", RaiseLevel{Term: testTerm, Level: 2}, []string{"all", "meta"}},
+		{"pool", UpsertNodePool{Pool: &NodePool{Name: "gpu"}}, []string{"all", "pools", "pool gpu"}},
+		{"same pool", UpsertNodePool{Pool: &NodePool{Name: "gpu"}}, nil},
+		{"pool deleted", DeleteNodePool{Name: "gpu"}, []string{"all", "pools", "pool gpu"}},
+		{"scheduler", SetSchedulerConfig{Config: SchedulerConfig{SchedulerAlgorithm: AlgorithmSpread}}, []string{"all", "meta"}},
 		{"purge", StopJob{Namespace: "default", JobID: "b", Purge: true}, []string{"all", "jobs", "job b"}},
 	} {
 		watches := map[string]*Watch{}
