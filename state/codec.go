@@ -90,6 +90,9 @@ var decoders = sync.OnceValue(func() map[string]func([]byte) (Command, error) {
 		"SetSchedulerConfig": decodeAs[SetSchedulerConfig],
 		"UpsertNodePool":     decodeAs[UpsertNodePool],
 		"DeleteNodePool":     decodeAs[DeleteNodePool],
+		"UpsertImage":        decodeAs[UpsertImage],
+		"RemoveImage":        decodeAs[RemoveImage],
+		"HoldImages":         decodeAs[HoldImages],
 	}
 })
 

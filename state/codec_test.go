@@ -41,6 +41,9 @@ func everyCommand() []Command {
 		UpsertNodePool{RequestID: "r", Pool: &NodePool{Name: "gpu", Description: "d", Meta: map[string]string{"a": "b"}}, Time: 16},
 		DeleteNodePool{RequestID: "r", Name: "gpu", Time: 17},
 		CollectGarbage{Term: 1, Allocs: []string{"x"}, Jobs: []JobKey{{"default", "a"}}, Nodes: []string{"n"}, Time: 14},
+		UpsertImage{RequestID: "r", Image: testImage("a", app1), Restored: true, Time: 15},
+		RemoveImage{RequestID: "r", Ref: ImageRef{Name: app1, Digest: digestOf("a")}, Force: true, Time: 16},
+		HoldImages{NodeID: "n", Boot: 1, Digests: []string{digestOf("a")}, Time: 17},
 	}
 }
 

@@ -150,6 +150,9 @@ func scratchHash(s *Snapshot) Hashes {
 	for a := range s.allocs.all() {
 		h[TableAllocs] += hashRow(a)
 	}
+	for i := range s.images.all() {
+		h[TableImages] += hashRow(i)
+	}
 	for r := range s.requests.all() {
 		h[TableRequests] += hashRow(r)
 	}

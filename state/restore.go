@@ -177,6 +177,8 @@ func (b *builder) add(rec *inRecord) error {
 		return addRow(b, TableRequests, rec, func(q *requestRow) string { return q.ID }, func(_ string, q *requestRow) { b.s.indexRequest(q) })
 	case TableNodePools.String():
 		return addRow(b, TableNodePools, rec, func(p *NodePool) string { return p.Name }, b.s.pools.put)
+	case TableImages.String():
+		return addRow(b, TableImages, rec, func(i *Image) string { return i.Digest }, b.s.images.put)
 	}
 	return b.f.corrupt("kind %q is not known", rec.Kind)
 }

@@ -91,6 +91,7 @@ func (s *Snapshot) Save(w io.Writer) error {
 	writeTable(f, TableAllocs, s.allocs)
 	writeTable(f, TableRequests, s.requests)
 	writeTable(f, TableNodePools, s.pools)
+	writeTable(f, TableImages, s.images)
 	f.write(recordTrailer, trailer{Records: f.count, CRC: fmt.Sprintf("%08x", f.crc)})
 	if f.err == nil {
 		f.err = f.w.Flush()

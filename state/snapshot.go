@@ -20,6 +20,7 @@ type Snapshot struct {
 	allocs   table[Alloc]
 	requests table[requestRow]
 	pools    table[NodePool]
+	images   table[Image]
 
 	allocsByJob   *btree.BTreeG[*Alloc]
 	allocsByNode  *btree.BTreeG[*Alloc]
@@ -53,6 +54,7 @@ func newSnapshot() *Snapshot {
 		allocs:        newTable[Alloc](),
 		requests:      newTable[requestRow](),
 		pools:         newTable[NodePool](),
+		images:        newTable[Image](),
 		allocsByJob:   btree.NewBTreeGOptions(lessByJob, opts),
 		allocsByNode:  btree.NewBTreeGOptions(lessByNode, opts),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
@@ -69,6 +71,7 @@ func (s *Snapshot) clone() *Snapshot {
 	c := *s
 	c.jobs, c.versions, c.nodes = s.jobs.clone(), s.versions.clone(), s.nodes.clone()
 	c.allocs, c.requests, c.pools = s.allocs.clone(), s.requests.clone(), s.pools.clone()
+	c.images = s.images.clone()
 	c.allocsByJob, c.allocsByNode = s.allocsByJob.Copy(), s.allocsByNode.Copy()
 	c.requestsByAge = s.requestsByAge.Copy()
 	c.jobsDirty, c.nodesDirty = s.jobsDirty.clone(), s.nodesDirty.clone()
@@ -131,6 +134,7 @@ func (s *Snapshot) Hash() Hashes {
 		TableAllocs:      s.allocs.sum,
 		TableRequests:    s.requests.sum,
 		TableNodePools:   s.pools.sum,
+		TableImages:      s.images.sum,
 	}
 }
 

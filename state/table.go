@@ -23,6 +23,7 @@ const (
 	TableAllocs
 	TableRequests
 	TableNodePools
+	TableImages
 	numTables
 )
 
@@ -43,6 +44,8 @@ func (t Table) String() string {
 		return "requests"
 	case TableNodePools:
 		return "node-pools"
+	case TableImages:
+		return "images"
 	}
 	return fmt.Sprintf("table-%d", int(t))
 }

@@ -24,6 +24,7 @@ const (
 	keyJobAllocs
 	keyNodePools
 	keyNodePool
+	keyImages
 )
 
 // KeyIndex changes with every entry, also with those that change nothing.
@@ -65,6 +66,9 @@ func KeyNodePools() Key { return Key{kind: keyNodePools} }
 
 // KeyNodePool changes with one node pool.
 func KeyNodePool(name string) Key { return Key{kind: keyNodePool, a: name} }
+
+// KeyImages changes with every image.
+func KeyImages() Key { return Key{kind: keyImages} }
 
 // Watch fires once, at the first commit after Store.Watch that changes one of its keys. To miss nothing, watch first, then
 // load the snapshot, then wait.
@@ -127,11 +131,12 @@ type changes struct {
 	jobs   []JobKey
 	nodes  []string
 	pools  []string
+	images []string // digests
 	allocs []*Alloc
 }
 
 func (c *changes) any() bool {
-	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.pools) > 0 || len(c.allocs) > 0
+	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.pools) > 0 || len(c.allocs) > 0 || len(c.images) > 0
 }
 
 func (ws *watchers) wake(c *changes) {
@@ -156,6 +161,9 @@ func (ws *watchers) wake(c *changes) {
 	}
 	for _, id := range c.nodes {
 		ws.fire(KeyNode(id))
+	}
+	if len(c.images) > 0 {
+		ws.fire(KeyImages())
 	}
 	if len(c.pools) > 0 {
 		ws.fire(KeyNodePools())
