@@ -47,6 +47,7 @@ type Driver struct {
 	fetches singleflight.Group // images being fetched
 	pinning sync.Mutex         // of the network namespace: tasks start together, and one must not take away what the other mounts
 	hashes  hashCache          // of image files
+	shelf   imageShelf         // imported images
 	runcs   runcCache
 }
 

@@ -47,12 +47,21 @@ func (d *Driver) EnsureImage(ctx context.Context, spec runtime.TaskSpec) (string
 	return img.Name(), nil
 }
 
-// image finds the image on the machine, or fetches it. A floating tag ("latest", or none) and force_pull ask the registry again
+// image finds the image on the machine, or fetches it: from the cluster's machines when it was imported into the cluster, from its
+// registry otherwise. A floating tag ("latest", or none) and force_pull ask the registry again
 // when refresh is set.
 func (d *Driver) image(ctx context.Context, s *session, o options, refresh bool) (client.Image, error) {
 	if path, ok := strings.CutPrefix(o.Image, "file://"); ok {
 		return d.fileImage(ctx, s, path)
 	}
+	if img, known, err := d.clusterImage(ctx, s, o.Image, o.PullTimeout); known || err != nil {
+		return img, err
+	}
+	return d.registryImage(ctx, s, o, refresh)
+}
+
+// registryImage finds an image that has a registry's name.
+func (d *Driver) registryImage(ctx context.Context, s *session, o options, refresh bool) (client.Image, error) {
 	named, err := reference.ParseDockerRef(o.Image)
 	if err != nil {
 		return nil, fmt.Errorf("read image name %q: %w: %w", o.Image, runtime.ErrNotRetryable, err)
