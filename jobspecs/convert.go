@@ -28,6 +28,9 @@ func (f *Field) convert(v any) (any, error) {
 	case TypeMiB:
 		return f.bounded(toUnits(v, "MiB", mebibytes))
 	case TypeMHz:
+		if n, ok, err := thousandths(v); ok {
+			return n, err
+		}
 		return f.bounded(toUnits(v, "MHz", megahertz))
 	case TypeList:
 		return toList(v)
@@ -214,10 +217,8 @@ func megahertz(unit string) (*big.Rat, error) {
 		return big.NewRat(1, 1), nil
 	case "GHz":
 		return big.NewRat(1000, 1), nil
-	case "m":
-		return nil, fmt.Errorf("in thousandths of a core is not supported yet, the speed of a core differs from node to node; write MHz")
 	}
-	return nil, fmt.Errorf("has the unknown unit %q; write MHz or GHz", cut(unit))
+	return nil, fmt.Errorf("has the unknown unit %q; write MHz, GHz or, for thousandths of a core, m", cut(unit))
 }
 
 func toList(v any) (any, error) {

@@ -85,7 +85,7 @@ func TestConversions(t *testing.T) {
 		memory("1e30"): "too large", memory(`"64M"`): `unknown unit "M"`, memory(`"lots"`): `not "lots"`, memory(`"1e3MiB"`): `not "1e3MiB"`,
 		memory(`"-1GiB"`): `not "-1GiB"`, memory(`"99999999999TiB"`): "too large", memory("true"): "not true", memory("[1]"): "not a list",
 		memory(`"1.2.3MiB"`): `not "1.2.3MiB"`, memory(`"NaN"`): `not "NaN"`, memory(`"Inf"`): `not "Inf"`, memory(`""`): `not ""`,
-		cpu("1"): 1, cpu(`"500MHz"`): 500, cpu(`"1.5GHz"`): 1500, cpu(`"500m"`): "not supported yet", cpu("0"): "at least 1 MHz",
+		cpu("1"): 1, cpu(`"500MHz"`): 500, cpu(`"1.5GHz"`): 1500, cpu("0"): "at least 1 MHz", cpu(`"0m"`): "at least 1m",
 		cpu(`"2cores"`): "unknown unit", cpu("0.5"): "whole number",
 		`kill_timeout = "1m30s"`: 90 * time.Second, `kill_timeout = 1000000000`: time.Second, `kill_timeout = 0`: time.Duration(0),
 		`kill_timeout = "5"`: `write "5s"`, `kill_timeout = "-5s"`: "negative", `kill_timeout = "soon"`: "must be a duration",

@@ -42,7 +42,7 @@ const (
 // Field is one row of the decode table: one block or attribute of the job language.
 type Field struct {
 	Path     string   // "group.count"; a last word with a capital exists in JSON only
-	Scope    string   // letters of the blocks that the path's first block may stand in: F file, J job, G group, T task; "-" elsewhere
+	Scope    string   // letters of the blocks that the path's first block may stand in: F file, J job, G group, T task, D device; "-" elsewhere
 	Type     Type     // what it holds
 	Required bool     // whether it must be there
 	Min, Max *int64   // bounds of a number, in the type's unit (nanoseconds for durations); nil where there is none
@@ -191,7 +191,7 @@ func buildSchema() *schema {
 		if f.isBlock() {
 			s = newSchema(f)
 			byPath[f.Path] = s
-			if letter, ok := map[string]rune{"job": 'J', "group": 'G', "task": 'T'}[f.Path]; ok {
+			if letter, ok := map[string]rune{"job": 'J', "group": 'G', "task": 'T', "resources.device": 'D'}[f.Path]; ok {
 				scopes[letter] = s
 			}
 		}

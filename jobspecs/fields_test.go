@@ -74,7 +74,8 @@ func TestFieldsCoverState(t *testing.T) {
 		s  *schema
 	}{
 		{state.Job{}, job}, {state.TaskGroup{}, group}, {state.Task{}, task}, {state.Resources{}, task.blocks["resources"]},
-		{state.Constraint{}, task.blocks["constraint"]}, {state.Network{}, group.blocks["network"]},
+		{state.Constraint{}, task.blocks["constraint"]}, {state.Affinity{}, job.blocks["affinity"]}, {state.Spread{}, group.blocks["spread"]},
+		{state.SpreadTarget{}, job.blocks["spread"].blocks["target"]}, {state.RequestedDevice{}, task.blocks["resources"].blocks["device"]}, {state.Network{}, group.blocks["network"]},
 		{state.Port{}, group.blocks["network"].blocks["port"]}, {state.RestartPolicy{}, group.blocks["restart"]},
 		{state.ReschedulePolicy{}, group.blocks["reschedule"]}, {state.UpdateStrategy{}, group.blocks["update"]},
 		{state.EphemeralDisk{}, group.blocks["ephemeral_disk"]}, {state.LogConfig{}, task.blocks["logs"]},
@@ -84,10 +85,6 @@ func TestFieldsCoverState(t *testing.T) {
 			name := ty.Field(i).Name
 			own, ok := c.s.json[name]
 			if name == c.s.LabelKey {
-				continue
-			}
-			switch name { // the next commit decodes these
-			case "Affinities", "Spreads", "MilliCores", "Cores", "MemoryMaxMB", "Devices":
 				continue
 			}
 			if !ok || c.s.attrs[own] != nil && c.s.attrs[own].Status != Works || c.s.blocks[own] != nil && c.s.blocks[own].Status != Works {
@@ -187,7 +184,7 @@ func docCell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
 
 func docScope(s string) string {
 	var where []string
-	for letter, name := range map[string]string{"F": "file", "J": "job", "G": "group", "T": "task"} {
+	for letter, name := range map[string]string{"F": "file", "J": "job", "G": "group", "T": "task", "D": "device"} {
 		if strings.Contains(s, letter) {
 			where = append(where, name)
 		}

@@ -63,7 +63,9 @@ func (r *jsonReader) node(s *schema, v *jsonValue, path string) *node {
 		case s.blocks[name] != nil:
 			r.blocks(n, s.blocks[name], m, path+m.name)
 		default:
-			r.attribute(n, s.attrs[name], m, path+m.name)
+			if !unsetAmount(s.attrs[name], m, v) {
+				r.attribute(n, s.attrs[name], m, path+m.name)
+			}
 		}
 	}
 	return n

@@ -23,7 +23,7 @@ func anyJob(t *rapid.T) *state.Job {
 	j := &state.Job{
 		Namespace: name.Draw(t, "namespace"), ID: name.Draw(t, "id"), Name: name.Draw(t, "name"), Type: "service", Region: name.Draw(t, "region"),
 		Datacenters: []string{"dc1", "*"}, NodePool: "default", Priority: rapid.IntRange(1, 100).Draw(t, "priority"),
-		AllAtOnce: rapid.Bool().Draw(t, "all"), Constraints: constraintsOf(t), Meta: full(pairs.Draw(t, "meta")),
+		AllAtOnce: rapid.Bool().Draw(t, "all"), Constraints: constraintsOf(t), Affinities: affinitiesOf(t), Spreads: spreadsOf(t), Meta: full(pairs.Draw(t, "meta")),
 		Stop: rapid.Bool().Draw(t, "stop"), Version: rapid.Uint64Range(0, 1<<40).Draw(t, "version"),
 		SubmitTime: rapid.Int64Range(0, 1<<62).Draw(t, "time"), ModifyIndex: rapid.Uint64Range(0, 1<<62).Draw(t, "index"),
 	}
@@ -37,7 +37,7 @@ func anyJob(t *rapid.T) *state.Job {
 		g := state.TaskGroup{Name: fmt.Sprintf("g%d", i), Count: rapid.IntRange(0, 10_000).Draw(t, "count"), Meta: full(pairs.Draw(t, "meta")),
 			RestartPolicy: restartOf(t), ReschedulePolicy: state.ReschedulePolicy{Delay: 5 * time.Second, DelayFunction: "constant", Unlimited: true},
 			Update: state.UpdateStrategy{MaxParallel: rapid.IntRange(0, 9).Draw(t, "parallel")}, EphemeralDisk: state.EphemeralDisk{SizeMB: 5000},
-			Constraints: constraintsOf(t)}
+			Constraints: constraintsOf(t), Affinities: affinitiesOf(t), Spreads: spreadsOf(t)}
 		if rapid.Bool().Draw(t, "network") {
 			g.Networks = []state.Network{{Mode: "host", DynamicPorts: []state.Port{{Label: "http", To: rapid.IntRange(-1, 65535).Draw(t, "to")}},
 				ReservedPorts: []state.Port{{Label: "admin", Value: rapid.IntRange(1, 65535).Draw(t, "static")}}}}
@@ -46,7 +46,7 @@ func anyJob(t *rapid.T) *state.Job {
 			g.Tasks = append(g.Tasks, state.Task{Name: fmt.Sprintf("t%d", k), Driver: rapid.SampledFrom([]string{"exec", "docker", "fake"}).Draw(t, "driver"),
 				User: text.Filter(func(s string) bool { return !strings.Contains(s, "\n") }).Draw(t, "user"), Env: full(pairs.Draw(t, "env")),
 				Meta: full(pairs.Draw(t, "meta")), Config: configOf(t), RestartPolicy: restartOf(t),
-				Resources: state.Resources{CPU: rapid.IntRange(1, 1e6).Draw(t, "cpu"), MemoryMB: rapid.IntRange(10, 1e6).Draw(t, "memory")},
+				Resources: resourcesOf(t), Affinities: affinitiesOf(t),
 				LogConfig: state.LogConfig{MaxFiles: 2, MaxFileSizeMB: rapid.IntRange(1, 99).Draw(t, "log"), Disabled: rapid.Bool().Draw(t, "nolog")},
 				Leader:    k == 0, KillTimeout: time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "timeout")),
 				KillSignal: rapid.SampledFrom([]string{"", "SIGINT"}).Draw(t, "signal")})
@@ -70,6 +70,46 @@ func constraintsOf(t *rapid.T) []state.Constraint {
 		{LTarget: "${meta.rack}", Operand: "distinct_property", RTarget: "2"}, {LTarget: "${attr.a}", Operand: "is_set"},
 		{LTarget: "${attr.v}", Operand: "version", RTarget: ">= 1.2, < 2"}, {LTarget: "${attr.v}", Operand: "regexp", RTarget: "^a.*<&>$"},
 	}), 0, 3).Filter(func(cs []state.Constraint) bool { return cs == nil || len(cs) > 0 }).Draw(t, "constraints")
+}
+
+func affinitiesOf(t *rapid.T) []state.Affinity {
+	return rapid.SliceOfN(rapid.SampledFrom([]state.Affinity{
+		{LTarget: "${attr.a}", Operand: "=", RTarget: "x", Weight: 50}, {LTarget: "${attr.a}", Operand: "is_set", Weight: -100},
+		{LTarget: "${attr.v}", Operand: "semver", RTarget: ">= 1.2.0", Weight: 1},
+	}), 0, 3).Filter(func(as []state.Affinity) bool { return as == nil || len(as) > 0 }).Draw(t, "affinities")
+}
+
+func spreadsOf(t *rapid.T) []state.Spread {
+	switch rapid.IntRange(0, 2).Draw(t, "spreads") {
+	case 0:
+		return nil
+	case 1:
+		return []state.Spread{{Attribute: "${node.datacenter}", Weight: rapid.IntRange(1, 100).Draw(t, "spread")}}
+	}
+	return []state.Spread{{Attribute: "${meta.a}", Weight: 50, SpreadTarget: []state.SpreadTarget{{Value: "a", Percent: 0}, {Value: "b", Percent: 99}}}}
+}
+
+// resourcesOf says its cpu in one of the three ways.
+func resourcesOf(t *rapid.T) state.Resources {
+	r := state.Resources{MemoryMB: rapid.IntRange(10, 1e6).Draw(t, "memory")}
+	switch rapid.IntRange(0, 2).Draw(t, "way") {
+	case 0:
+		r.CPU = rapid.IntRange(1, 1e6).Draw(t, "cpu")
+	case 1:
+		r.MilliCores = rapid.IntRange(1, 4096000).Draw(t, "thousandths")
+	case 2:
+		r.Cores = rapid.IntRange(1, 4096).Draw(t, "cores")
+	}
+	if rapid.Bool().Draw(t, "max") {
+		r.MemoryMaxMB = r.MemoryMB + rapid.IntRange(0, 1e6).Draw(t, "memory_max")
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "devices") {
+		r.Devices = append(r.Devices, state.RequestedDevice{
+			Name: "nvidia/gpu", Count: rapid.IntRange(1, 512).Draw(t, "device count"),
+			Constraints: constraintsOf(t), Affinities: affinitiesOf(t),
+		})
+	}
+	return r
 }
 
 func restartOf(t *rapid.T) state.RestartPolicy {

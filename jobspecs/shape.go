@@ -20,21 +20,26 @@ func (c *collector) shape(job *node) {
 		job.attrs["name"] = attr{value: job.label, at: job.at}
 	}
 	c.wrapTasks(job)
-	c.constraints(job)
+	c.placement(job)
 	groups := job.all("group")
 	for _, g := range groups {
 		inherit(g, job, "update")
 		inherit(g, job, "reschedule")
-		c.constraints(g)
+		c.placement(g)
 		for _, t := range g.all("task") {
 			inherit(t, g, "restart")
-			c.constraints(t)
+			c.placement(t)
 		}
 	}
 	job.drop("update")
 	job.drop("reschedule")
 	batch := job.str("type") == "batch"
 	fill(job, batch)
+	for _, k := range job.kids {
+		if k.Name() != "group" {
+			fillAll(k, batch)
+		}
+	}
 	for _, g := range groups {
 		adjustReschedule(g.kid("reschedule"), batch)
 		fillAll(g, batch)
@@ -78,7 +83,11 @@ func (c *collector) counts(job *node, groups []*node) {
 func (c *collector) required(n *node) {
 	for _, name := range n.names() {
 		if f := n.schema.attrs[name]; f != nil && f.Required && !n.has(name) {
-			c.also(n.at, "%s has no %s; %s", n.title(), name, oneOf(f.Words))
+			hint := ""
+			if f.Words != nil {
+				hint = "; " + oneOf(f.Words)
+			}
+			c.also(n.at, "%s has no %s%s", n.title(), name, hint)
 		}
 	}
 }
@@ -165,11 +174,11 @@ func (f *Field) fallback(batch bool) (any, bool) {
 	return v, err == nil
 }
 
-// constraints brings every constraint of n to attribute, operator and value, and drops those that restrict nothing.
-func (c *collector) constraints(n *node) {
+// conditions brings every constraint and affinity of n to attribute, operator and value, and drops constraints that restrict nothing.
+func (c *collector) conditions(n *node) {
 	kept := n.kids[:0:0]
 	for _, k := range n.kids {
-		if k.Name() != "constraint" || c.constraint(k, n) {
+		if k.Name() != "constraint" && k.Name() != "affinity" || c.condition(k, n) {
 			kept = append(kept, k)
 		}
 	}
@@ -181,8 +190,8 @@ func shorthands() []string {
 	return []string{"regexp", "version", "semver", "set_contains", "set_contains_any"}
 }
 
-// constraint reports whether the constraint stays. A bad one stays, so that nothing else is said of it.
-func (c *collector) constraint(k, parent *node) bool {
+// condition reports whether the constraint or affinity stays. A bad one stays, so that nothing else is said of it.
+func (c *collector) condition(k, parent *node) bool {
 	for _, a := range k.attrs {
 		if a.bad {
 			return true
@@ -195,7 +204,7 @@ func (c *collector) constraint(k, parent *node) bool {
 		}
 	}
 	if len(used) > 1 || len(used) == 1 && k.has("operator") {
-		c.errorf(k.attrs[used[0]].at, "%s names the operator already; write one operator per constraint", used[0])
+		c.errorf(k.attrs[used[0]].at, "%s names the operator already; write one operator per %s", used[0], k.Name())
 		return true
 	}
 	if len(used) == 1 && !c.expandShorthand(k, used[0]) {
@@ -205,7 +214,7 @@ func (c *collector) constraint(k, parent *node) bool {
 	if hosts := k.str("operator") == "distinct_hosts"; hosts && k.str("value") == "false" {
 		return false
 	}
-	c.checkConstraint(k, parent)
+	c.checkCondition(k, parent)
 	return true
 }
 
@@ -247,20 +256,23 @@ func canonicalOperator(k *node) {
 	k.attrs["operator"] = op
 }
 
-// checkConstraint says what is wrong with a constraint at the place of it. state.Job.Validate has the same rules for jobs that
+// checkCondition says what is wrong with a constraint or an affinity at the place of it. state.Job.Validate has the same rules for jobs that
 // come another way.
-func (c *collector) checkConstraint(k, parent *node) {
+func (c *collector) checkCondition(k, parent *node) {
 	op, value := k.str("operator"), k.str("value")
 	distinct := strings.HasPrefix(op, "distinct_")
+	if weight := k.attrs["weight"]; weight.value == int64(0) {
+		c.errorf(weight.at, "a weight of 0 means nothing; write 1 to 100, or -100 to -1 to avoid such nodes")
+	}
 	switch {
-	case distinct && parent.Name() == "task":
-		c.errorf(k.attrs["operator"].at, "%s belongs to a job or a group, not to a task", op)
+	case distinct && (parent.Name() == "task" || parent.Name() == "device"):
+		c.errorf(k.attrs["operator"].at, "%s belongs to a job or a group, not to a %s", op, parent.Name())
 	case op == "distinct_hosts":
 	case k.str("attribute") == "":
-		c.errorf(k.at, "the constraint has no attribute")
+		c.errorf(k.at, "the %s has no attribute", k.Name())
 	case op == "is_set" || op == "is_not_set":
 	case !k.has("value") && !distinct || value == "" && strings.HasPrefix(op, "set_"):
-		c.errorf(k.at, "the constraint has no value")
+		c.errorf(k.at, "the %s has no value", k.Name())
 	case !strings.Contains(value, "${"): // otherwise known on the node only
 		if problem := checkOperand(op, value); problem != "" {
 			c.errorf(k.attrs["value"].at, "%s", problem)

@@ -82,7 +82,7 @@ func (n *node) has(name string) bool {
 // adopt adds a block and refuses a second one of a kind or a label.
 func (c *collector) adopt(n, kid *node) {
 	for _, k := range n.kids {
-		if k.Name() != kid.Name() || kid.Type == TypeBlocks || k.label != kid.label {
+		if k.Name() != kid.Name() || kid.Type == TypeBlocks || kid.Path == "resources.device" || k.label != kid.label {
 			continue
 		}
 		if kid.Type == TypeBlock {
