@@ -37,6 +37,7 @@ type Agent struct {
 	network Network
 	dir     *DataDir
 	metrics *metrics
+	tail    *tail
 	addrs   addrs
 
 	mu sync.Mutex
@@ -78,6 +79,9 @@ func Open(ctx context.Context, cfg Config, opts Options) (*Agent, error) {
 		opts.Network = hostNetwork{}
 	}
 	a := &Agent{cfg: cfg, opts: opts, log: opts.Logger, network: opts.Network, metrics: newMetrics()}
+	var deaf func() error
+	a.tail, deaf = openTail(opts.Logger)
+	a.closers = append(a.closers, deaf)
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}

@@ -18,6 +18,7 @@ import (
 
 var (
 	_ api.Cluster  = (*Agent)(nil)
+	_ api.Tools    = (*Agent)(nil)
 	_ api.Writer   = (*server)(nil)
 	_ api.Operator = (*server)(nil)
 )
@@ -26,11 +27,11 @@ var (
 func (a *Agent) backend() api.Backend {
 	b := api.Backend{
 		Cluster: a, Jobs: api.JobsFunc(parseJob), Ping: a.ping, Dial: a.network.Dial, Now: a.clusterNow,
-		Metrics: a.metrics.registry, Logger: a.log.Named("http"), Limits: api.DefaultLimits(),
+		Metrics: a.metrics.registry, Tools: a, Logger: a.log.Named("http"), Limits: api.DefaultLimits(),
 	}
 	if s := a.server; s != nil {
 		b.State, b.Writer, b.Operator, b.Nodes, b.Servers = s.store, s, s, s, s
-		b.Decider = api.Decider{Plan: s.plan, Explain: s.why, Guard: s.guard}
+		b.Decider = api.Decider{Plan: s.plan, Explain: s.why, Garbage: sched.GarbageNow, Guard: s.guard}
 	}
 	if a.client != nil {
 		b.Owner = a.client

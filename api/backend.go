@@ -27,6 +27,7 @@ type Backend struct {
 	Jobs     Jobs           // every agent
 	Decider  Decider        // servers only
 	Ping     PingFunc       // every agent; must not block
+	Tools    Tools          // every agent; nil where its process is not to be looked into
 
 	Dial    func(ctx context.Context, addr string) (net.Conn, error) // the one dialer to peer listeners
 	Now     func() int64                                             // cluster time, nanoseconds since the Unix epoch; asked on the leader
@@ -46,7 +47,7 @@ func (b *Backend) validate() error {
 	if b.Writer == nil || b.Operator == nil || b.Nodes == nil || b.Servers == nil {
 		return errors.New("make an API server: the backend of a server lacks its Writer, Operator, Nodes or Servers")
 	}
-	if b.Decider.Plan == nil || b.Decider.Explain == nil || b.Decider.Guard == nil {
+	if b.Decider.Plan == nil || b.Decider.Explain == nil || b.Decider.Garbage == nil || b.Decider.Guard == nil {
 		return errors.New("make an API server: the backend of a server lacks a part of its Decider")
 	}
 	return nil
@@ -131,6 +132,8 @@ type Decider struct {
 	Plan func(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView
 	// Explain says why copies of a stored job can or cannot be placed; nil when there is no such job.
 	Explain func(snap *state.Snapshot, namespace, jobID string, now int64) *state.Explanation
+	// Garbage removes what is over, however young: some commands of state.CollectGarbage, none when nothing is left.
+	Garbage func(snap *state.Snapshot, now int64) []state.Command
 	// Guard is how the eviction guard stands; asked on the leader.
 	Guard func() EvictionsView
 }

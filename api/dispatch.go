@@ -105,7 +105,7 @@ func (s *Server) giveUp(c *call, sent bool, err error) error {
 	case c.rt.Write && (sent || errors.Is(err, ErrUnknownOutcome)):
 		return NewError(CodeUnknownOutcome, "send it again with the header "+headerRequestID+": "+c.requestID,
 			"this write may have happened or not: %s", s.whyNot(c, err))
-	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), c.rt.Where != AtOwner && errors.Is(err, ErrUnreachable), c.rt.Write && outOfTime:
+	case errors.Is(err, ErrNotLeader), errors.Is(err, ErrNoLeader), c.rt.Where != AtOwner && c.rt.Where != AtAgent && errors.Is(err, ErrUnreachable), c.rt.Write && outOfTime:
 		return NewError(CodeNoLeader, "look at `drover server members`, start servers until a majority is there, then try again", "%s", s.whyNot(c, err))
 	}
 	return err
@@ -146,6 +146,9 @@ func (s *Server) elsewhere(c *call, t target) error {
 		c.w.Header().Set(headerTry, addr)
 	}
 	if t.final {
+		if c.rt.Where == AtAgent {
+			return NewError(CodeNotOwner, "", "this is not the agent that was named")
+		}
 		return NewError(CodeNotOwner, "", "this agent does not own the allocation %s", c.id())
 	}
 	return NewError(CodeNotLeader, "", "this agent does not lead")
@@ -178,6 +181,8 @@ func (s *Server) target(c *call, last attempt, try int) target {
 	switch {
 	case c.rt.Where == Here:
 		return target{local: true}
+	case c.rt.Where == AtAgent:
+		return s.named(c)
 	case c.rt.Where == AnyServer, c.rt.Stale && c.opts.stale:
 		if server {
 			return target{local: true}

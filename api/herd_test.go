@@ -34,6 +34,7 @@ type herd struct {
 	cluster string // what gossip says the cluster is called; "" before it began
 	loseAck bool   // the next write is applied, and the leader dies before it says so
 	lagging map[string]bool
+	gone    bool // gossip remembers a dead member of that name
 	log     []entry
 }
 
@@ -84,14 +85,14 @@ func (h *herd) start(id string, server bool, change func(*Backend)) *agent {
 	h.t.Helper()
 	a := &agent{h: h, id: id, done: make(chan struct{})}
 	b := Backend{
-		Cluster: a, Owner: a, Jobs: JobsFunc(parseTestJob), Dial: h.net.Dial, Logger: hclog.NewNullLogger(),
+		Cluster: a, Owner: a, Tools: toolsFake{a}, Jobs: JobsFunc(parseTestJob), Dial: h.net.Dial, Logger: hclog.NewNullLogger(),
 		Ping: func() PingResponse { return PingResponse{NodeID: id, Boot: 1, Server: server} },
 		Now:  func() int64 { return time.Now().UnixNano() },
 	}
 	if server {
 		a.store = state.NewStore()
 		b.State, b.Writer, b.Operator, b.Nodes, b.Servers = a.store, a, a, protocolFake{a}, protocolFake{a}
-		b.Decider = Decider{Plan: fakePlan, Explain: fakeExplain, Guard: func() EvictionsView {
+		b.Decider = Decider{Plan: fakePlan, Explain: fakeExplain, Garbage: fakeGarbage, Guard: func() EvictionsView {
 			return EvictionsView{Pools: []PoolGuard{{NodePool: "default", Nodes: 4, Silent: 2, Holding: true}}}
 		}}
 	}
@@ -298,6 +299,9 @@ func (a *agent) Members() []Member {
 		default:
 		}
 		out = append(out, Member{ID: id, Name: "name-" + id, Status: status, Server: a.h.agents[id].isServer(), PeerAddr: id + ":4647", ClusterID: a.h.cluster})
+	}
+	if a.h.gone {
+		out = append(out, Member{ID: "gone", Name: "name-gone", Status: MemberFailed, PeerAddr: "gone:4647", ClusterID: a.h.cluster})
 	}
 	return out
 }

@@ -66,6 +66,7 @@ type registerEnvelope struct {
 	Job            json.RawMessage
 	EnforceIndex   bool
 	JobModifyIndex uint64
+	PreserveCounts bool
 }
 
 func registerJob(c *call, req *registerEnvelope) (*JobRegisterResponse, error) {
@@ -73,16 +74,13 @@ func registerJob(c *call, req *registerEnvelope) (*JobRegisterResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := propose[state.RegisterJobResult](c, state.RegisterJob{
-		RequestID: c.requestID, Job: job, EnforceIndex: req.EnforceIndex, JobModifyIndex: req.JobModifyIndex, Time: c.s.b.Now(),
-	})
+	res, err := c.register(job, req)
 	if err != nil {
 		return nil, err
 	}
-	return &JobRegisterResponse{
-		Namespace: res.Namespace, ID: res.JobID, Version: res.Version, JobModifyIndex: res.JobModifyIndex, Changed: res.Changed,
-		Warnings: warnings, Index: c.index, RequestID: c.requestID,
-	}, nil
+	out := c.registered(res)
+	out.Warnings = warnings
+	return out, nil
 }
 
 // parseJob takes a job in by the door that every job takes. id, when it is set, must be the job's.

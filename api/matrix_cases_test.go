@@ -75,6 +75,7 @@ func runMatrix(t *testing.T, f func(t *testing.T, m *matrix, r *Route, fx fixtur
 		t.Run(r.Name, func(t *testing.T) {
 			runHerd(t, func(t *testing.T, h *herd) {
 				m := &matrix{h: h}
+				h.gone = true
 				h.must(state.RegisterNode{Node: testNode("n1")})
 				m.alloc = h.place("web", "c1").ID
 				var b bytes.Buffer

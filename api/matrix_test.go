@@ -79,6 +79,15 @@ func fixtures() map[string]fixture {
 		routeSnapshotLoad:   {body: func(m *matrix) any { return m.snap }},
 		routeEvictions:      {},
 		routeEvictionsAllow: {},
+		routeJobScale:       {id: jobID, unknown: CodeNotFound, body: func(*matrix) any { return map[string]any{"Count": 2} }},
+		routeJobStart:       {id: jobID, unknown: CodeNotFound},
+		routeJobRevert:      {id: jobID, unknown: CodeNotFound, body: func(m *matrix) any { m.newVersion("web"); return RevertRequest{} }},
+		routeSystemGC:       {},
+		routeMonitor:        {query: "follow=false"},
+		routeProfile:        {id: func(*matrix) string { return "goroutine" }, unknown: CodeNotFound},
+		routeAgentJoin:      {query: "address=10.0.0.9"},
+		routeForceLeave:     {query: "node=gone"},
+		routeHostStats:      {},
 		routeProtoRegister:  {as: "n9", body: func(*matrix) any { return RegisterRequest{Node: testNode("n9")} }},
 		routeProtoPoll:      {as: "n1", body: func(*matrix) any { return PollRequest{NodeID: "n1"} }},
 		routeProtoReport:    {as: "n1", body: func(*matrix) any { return map[string]any{"Report": map[string]any{"NodeID": "n1"}} }},
@@ -132,7 +141,7 @@ func serverOnly(r *Route) bool {
 // answering is the agent that must answer a route asked at another one.
 func answering(r *Route, at string) string {
 	switch r.Where {
-	case Here:
+	case Here, AtAgent:
 		return at
 	case AtOwner:
 		return "c1"

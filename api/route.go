@@ -169,6 +169,9 @@ func (r *Route) parameters() []string {
 	if r.Where == AtLeader && !r.Write {
 		p = append(p, "consistent")
 	}
+	if r.Where == AtAgent {
+		p = append(p, "node_id", "server_id")
+	}
 	if r.Stale {
 		p = append(p, "stale")
 	}

@@ -60,7 +60,7 @@ const (
 
 // Routes is the API. Each call returns a fresh copy.
 func Routes() []Route {
-	all := slices.Concat(jobRoutes(), nodeRoutes(), allocRoutes(), agentRoutes(), operatorRoutes(), protocolRoutes())
+	all := slices.Concat(jobRoutes(), nodeRoutes(), allocRoutes(), agentRoutes(), operatorRoutes(), protocolRoutes(), verbRoutes(), toolRoutes())
 	for i := range all {
 		all[i] = all[i].complete()
 	}
@@ -175,20 +175,20 @@ func allocRoutes() []Route {
 func agentRoutes() []Route {
 	return []Route{
 		{
-			Name: routeAgentSelf, Method: get, Path: "/v1/agent/self", Capability: CapAgentRead, Where: Here,
+			Name: routeAgentSelf, Method: get, Path: "/v1/agent/self", Capability: CapAgentRead, Where: AtAgent,
 			handler: answer(agentSelf), Doc: "describe the agent that was asked",
 		},
 		{
-			Name: routeAgentMembers, Method: get, Path: "/v1/agent/members", Capability: CapAgentRead, Where: Here,
+			Name: routeAgentMembers, Method: get, Path: "/v1/agent/members", Capability: CapAgentRead, Where: AtAgent,
 			handler: answer(agentMembers), Doc: "list the agents that the agent asked knows by gossip",
 		},
 		{
-			Name: routeAgentHealth, Method: get, Path: "/v1/agent/health", Capability: CapStatus, Where: Here,
+			Name: routeAgentHealth, Method: get, Path: "/v1/agent/health", Capability: CapStatus, Where: AtAgent,
 			Query: []string{"type"}, handler: stream(agentHealth),
 			Stream: true, Timeout: defaultTimeout, Doc: "say whether the agent asked is well: 200, or 503 with the reason",
 		},
 		{
-			Name: routeMetrics, Method: get, Path: "/v1/metrics", Capability: CapAgentRead, Where: Here,
+			Name: routeMetrics, Method: get, Path: "/v1/metrics", Capability: CapAgentRead, Where: AtAgent,
 			Query: []string{"format"}, Stream: true, Timeout: defaultTimeout, Concurrency: 8, handler: stream(readMetrics),
 			Doc: "read the agent's metrics as JSON, or with ?format=prometheus as Prometheus takes them",
 		},

@@ -25,6 +25,7 @@ type JobRegisterRequest struct {
 	Job            *state.Job
 	EnforceIndex   bool   // refuse unless the stored job's JobModifyIndex is the one below; 0 means "does not exist"
 	JobModifyIndex uint64 `json:",omitempty"`
+	PreserveCounts bool   `json:",omitempty"` // groups that exist keep their number of copies
 }
 
 // JobRegisterResponse is the answer to a registration.

@@ -239,6 +239,10 @@ func (g *Gossip) Member(id string) (Member, bool) {
 	return m, ok
 }
 
+// Forget drops a member that is dead or has left; a live one stays, and one that comes back is known again. It reports whether the
+// member is gone from the list.
+func (g *Gossip) Forget(id string) bool { return g.table.forget(id) }
+
 // PeerAddr returns the peer address that a member last told, alive or not: raft's address book.
 func (g *Gossip) PeerAddr(id string) (string, bool) {
 	m, ok := g.Member(id)

@@ -459,3 +459,31 @@ func TestJoinNobody(t *testing.T) {
 		}
 	})
 }
+
+func TestOnlyTheDeadAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHerd(t)
+		a, b := h.open(h.config("a", "10.0.0.1")), h.open(h.config("b", "10.0.0.2"))
+		if _, err := b.Join(t.Context(), []string{"10.0.0.1:7946"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if a.Forget("a") || a.Forget("b") {
+			t.Error("a live member was forgotten")
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if m, ok := a.Member("b"); !ok || m.Status != Dead {
+			t.Fatalf("%+v, %v", m, ok)
+		}
+		if !a.Forget("b") {
+			t.Error("a dead member was not forgotten")
+		}
+		time.Sleep(2 * time.Minute)
+		if m, ok := a.Member("b"); ok {
+			t.Errorf("it is back: %+v", m)
+		}
+	})
+}

@@ -264,6 +264,18 @@ func (t *table) list() []Member {
 	return all
 }
 
+func (t *table) forget(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, known := t.members[id]
+	if known && m.Status == Alive || id == t.self {
+		return false
+	}
+	delete(t.members, id)
+	t.mark()
+	return true
+}
+
 func (t *table) conflictList() []Conflict {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -130,3 +130,30 @@ func TestEndedCopiesOfOneJobAreBounded(t *testing.T) {
 		t.Errorf("%d allocations are kept, want %d", got, want)
 	}
 }
+
+func TestGarbageNowTakesWhatIsYoung(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.node("a")
+	for _, name := range []string{"done", "runs"} {
+		w.register(job(name, func(j *state.Job) { j.Type = state.JobTypeBatch }))
+	}
+	w.settle()
+	w.report(w.latest("done.done[0]"), state.ClientComplete)
+	w.report(w.latest("runs.runs[0]"), state.ClientRunning)
+	if cmds, _ := Garbage(w.snap(), w.now); len(cmds) != 0 {
+		t.Fatalf("young rows are collected: %+v", cmds)
+	}
+	before := w.snap().LatestTime()
+	for _, cmd := range GarbageNow(w.snap(), w.now) {
+		w.must(cmd)
+	}
+	if s := w.snap(); s.JobCount() != 1 || s.AllocCount() != 1 || s.Job("default", "runs") == nil {
+		t.Errorf("%d jobs and %d allocations are left", s.JobCount(), s.AllocCount())
+	}
+	if now := w.snap().LatestTime(); now > max(before, w.now) {
+		t.Error("the cluster's time went ahead")
+	}
+	if cmds := GarbageNow(w.snap(), w.now); len(cmds) != 0 {
+		t.Errorf("it does not come to an end: %+v", cmds)
+	}
+}

@@ -45,6 +45,22 @@ func Garbage(snap *state.Snapshot, now int64) (cmds []state.Command, wake int64)
 	return []state.Command{c.out}, c.wake
 }
 
+// anyAge is what GarbageNow adds to the time, so that everything is old enough.
+const anyAge = 100 * 365 * 24 * time.Hour
+
+// GarbageNow is Garbage for an operator who does not want to wait: what is over goes, however young it is. What Garbage keeps at any
+// age stays.
+func GarbageNow(snap *state.Snapshot, now int64) []state.Command {
+	cmds, _ := Garbage(snap, now+int64(anyAge))
+	for i, cmd := range cmds {
+		if c, ok := cmd.(state.CollectGarbage); ok {
+			c.Time = now
+			cmds[i] = c
+		}
+	}
+	return cmds
+}
+
 // collector gathers what one command removes.
 type collector struct {
 	snap *state.Snapshot

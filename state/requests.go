@@ -44,6 +44,15 @@ func (t *tx) recall(kind string, req requested) (result any, known bool, err err
 	return Done{Index: row.Index}, true, nil
 }
 
+// Registered is what a registration with that request ID answered, while it is remembered; ok is false when there was none.
+func (s *Snapshot) Registered(requestID string) (result RegisterJobResult, ok bool) {
+	row := s.requests.get(requestID)
+	if row == nil || row.Register == nil {
+		return RegisterJobResult{}, false
+	}
+	return *row.Register, true
+}
+
 func (t *tx) remember(kind string, req requested, result any) {
 	id, object := req.request()
 	if id == "" {

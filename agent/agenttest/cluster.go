@@ -163,7 +163,7 @@ func (n *Node) Start() {
 
 // TryStart is Start for agents that may refuse.
 func (n *Node) TryStart() error {
-	log := hclog.New(&hclog.LoggerOptions{Name: n.Name, Level: hclog.Debug, Output: n.c.logs})
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: n.Name, Level: hclog.Debug, Output: n.c.logs})
 	n.driver = fake.New(n.Machine)
 	n.exited = make(chan int, 1)
 	exited := n.exited

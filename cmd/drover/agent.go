@@ -90,7 +90,7 @@ func runAgent(ctx context.Context, a *app, f agentFlags, given []agent.ConfigFla
 	if err != nil {
 		return err
 	}
-	log := hclog.New(&hclog.LoggerOptions{
+	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{
 		Name: "drover", Level: hclog.LevelFromString(cfg.LogLevel), JSONFormat: cfg.LogJSON, Output: a.err,
 	})
 	ctx, hungUp := heedHangups(ctx, log, isTerminal(a.in))
