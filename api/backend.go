@@ -59,6 +59,12 @@ type State interface {
 	Snapshot() *state.Snapshot
 	// Watch fires at the first change of one of keys after the call.
 	Watch(keys ...state.Key) *state.Watch
+	// EventCursor begins to read events at an index, with 0 at what comes next.
+	EventCursor(index uint64) state.EventCursor
+	// Events are what there is from the cursor on, and what is missing before them.
+	Events(c state.EventCursor) ([]state.EventBatch, state.EventCursor, *state.EventGap)
+	// OldestEvent is the lowest index from which every event is kept.
+	OldestEvent() uint64
 }
 
 // Writer commits commands. It is asked only on the agent whose Cluster.IsLeader is true.

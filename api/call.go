@@ -98,7 +98,7 @@ func (c *call) checkOptions() error {
 	if region, own := c.query.Get("region"), c.s.self().Region; region != "" && region != own {
 		return NewError(CodeInvalid, "ask an agent of that region", "this is region %q, not %q", own, region)
 	}
-	if c.opts.namespace == AllNamespaces && !c.rt.List {
+	if c.opts.namespace == AllNamespaces && !c.rt.List && !c.rt.AnyNamespace {
 		return NewError(CodeInvalid, "name one namespace", "only lists take the namespace %q", AllNamespaces)
 	}
 	return nil

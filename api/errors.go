@@ -21,6 +21,7 @@ const (
 	CodeLength         = "length_required"    // 411: the body's length must be known
 	CodeTooLarge       = "too_large"          // 413: the body or a part of it is beyond its limit
 	CodeBusy           = "busy"               // 429: a limit on concurrency was reached; nothing was done
+	CodeTooSlow        = "too_slow"           // 429: the reader of a stream fell behind what is kept for it
 	CodeInternal       = "internal"           // 500: a fault of ours; the log of the agent has more
 	CodeUnreachable    = "unreachable"        // 502: the agent that owns the allocation does not answer
 	CodeNoLeader       = "no_leader"          // 503: no leader was known for as long as the request could wait; nothing was done
@@ -40,6 +41,7 @@ var (
 	ErrConflict       = &Error{Code: CodeConflict, Message: "conflict"}
 	ErrTooLarge       = &Error{Code: CodeTooLarge, Message: "too large"}
 	ErrBusy           = &Error{Code: CodeBusy, Message: "busy"}
+	ErrTooSlow        = &Error{Code: CodeTooSlow, Message: "too slow"}
 	ErrUnreachable    = &Error{Code: CodeUnreachable, Message: "unreachable"}
 	ErrNoLeader       = &Error{Code: CodeNoLeader, Message: "no leader"}
 	ErrNotLeader      = &Error{Code: CodeNotLeader, Message: "not the leader"}
@@ -94,7 +96,7 @@ func (e *Error) Status() int {
 		return http.StatusLengthRequired
 	case CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case CodeBusy:
+	case CodeBusy, CodeTooSlow:
 		return http.StatusTooManyRequests
 	case CodeUnreachable:
 		return http.StatusBadGateway

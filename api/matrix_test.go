@@ -88,6 +88,7 @@ func fixtures() map[string]fixture {
 		routeAgentJoin:      {query: "address=10.0.0.9"},
 		routeForceLeave:     {query: "node=gone"},
 		routeHostStats:      {},
+		routeEvents:         {query: "topic=Job:web&index=1&follow=false"},
 		routeProtoRegister:  {as: "n9", body: func(*matrix) any { return RegisterRequest{Node: testNode("n9")} }},
 		routeProtoPoll:      {as: "n1", body: func(*matrix) any { return PollRequest{NodeID: "n1"} }},
 		routeProtoReport:    {as: "n1", body: func(*matrix) any { return map[string]any{"Report": map[string]any{"NodeID": "n1"}} }},

@@ -16,7 +16,9 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	hops     *prometheus.CounterVec
 	panics   prometheus.Counter
-	prom     http.Handler
+
+	slowReaders prometheus.Counter
+	prom        http.Handler
 }
 
 func newMetrics(reg *prometheus.Registry, s *Server) (*metrics, error) {
@@ -38,12 +40,15 @@ func newMetrics(reg *prometheus.Registry, s *Server) (*metrics, error) {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "drover_http_panics_total", Help: "Handlers that panicked; each is a fault of ours.",
 		}),
+		slowReaders: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "drover_http_slow_readers_total", Help: "Readers of event streams that were cut off because they fell behind.",
+		}),
 		prom: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
 	}
 	watchers := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "drover_http_watchers", Help: "Blocking reads that wait now.",
 	}, func() float64 { return float64(s.watchers.n.Load()) })
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.hops, m.panics, watchers} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.hops, m.panics, m.slowReaders, watchers} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register the API's metrics: %w", err)
 		}

@@ -37,6 +37,8 @@ type Route struct {
 	List     bool // takes ?prefix, ?per_page and ?next_token
 	Stream   bool // the body or the answer is a stream of bytes, not JSON
 
+	AnyNamespace bool // takes namespace=*, as lists do
+
 	MaxBody     int64         // bytes; default 1 MiB for PUT, 0 otherwise
 	Timeout     time.Duration // for the whole answer; default 30 s; 0 for streams, which end with their connection
 	Concurrency int           // requests at a time on one agent, blocking reads not counted; default 256

@@ -60,7 +60,17 @@ const (
 
 // Routes is the API. Each call returns a fresh copy.
 func Routes() []Route {
-	all := slices.Concat(jobRoutes(), nodeRoutes(), allocRoutes(), agentRoutes(), operatorRoutes(), protocolRoutes(), verbRoutes(), toolRoutes())
+	all := slices.Concat(
+		jobRoutes(),
+		nodeRoutes(),
+		allocRoutes(),
+		agentRoutes(),
+		operatorRoutes(),
+		verbRoutes(),
+		toolRoutes(),
+		watchingRoutes(),
+		protocolRoutes(),
+	)
 	for i := range all {
 		all[i] = all[i].complete()
 	}

@@ -14,6 +14,7 @@ type Store struct {
 	writing sync.Mutex
 	current atomic.Pointer[Snapshot]
 	watches watchers
+	events  eventLog
 }
 
 // NewStore returns an empty store at level 1.
@@ -83,7 +84,8 @@ func (m metaRow) announced() metaRow {
 }
 
 func (s *Store) swap(next *Snapshot, changed *changes) {
-	s.current.Store(next)
+	prev := s.current.Swap(next)
+	s.events.record(prev, next, changed)
 	s.watches.wake(changed)
 }
 
@@ -97,7 +99,7 @@ func (s *Store) Restore(r io.Reader) error {
 	defer s.writing.Unlock()
 	// An operator's restore may take the index back: what was seen of the state before must not look up to date.
 	next.settleDirty(max(next.index, s.Snapshot().index+1))
-	s.current.Store(next)
+	s.events.restart(s.current.Swap(next), next)
 	s.watches.wakeAll()
 	return nil
 }

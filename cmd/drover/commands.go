@@ -18,6 +18,7 @@ func commands(a *app) []*cobra.Command {
 			newNodeStatus(a), newNodeEligibility(a), newNodeLost(a)), "nodes", "machine"),
 		habits(noun("server", "Look at the servers", "  drover server members", newServerMembers(a)), "servers"),
 		newOperator(a),
+		newEvents(a),
 		newContext(a),
 		noun("config", "Check an agent's configuration", "  drover config validate /etc/drover.d", newConfigValidate(a)),
 	}
