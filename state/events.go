@@ -6,6 +6,7 @@ import "slices"
 const (
 	TopicAllocation = "Allocation"
 	TopicCluster    = "Cluster"
+	TopicImage      = "Image"
 	TopicJob        = "Job"
 	TopicNode       = "Node"
 	TopicNodePool   = "NodePool"
@@ -13,7 +14,7 @@ const (
 
 // Topics returns the names of all topics, in order.
 func Topics() []string {
-	return []string{TopicAllocation, TopicCluster, TopicJob, TopicNode, TopicNodePool}
+	return []string{TopicAllocation, TopicCluster, TopicImage, TopicJob, TopicNode, TopicNodePool}
 }
 
 // Types of events: what happened to the row.
@@ -32,6 +33,8 @@ const (
 	EventAllocRemoved       = "AllocationRemoved" // collected; the payload is what it was
 	EventNodePoolUpserted   = "NodePoolUpserted"
 	EventNodePoolDeleted    = "NodePoolDeleted" // the payload is what it was
+	EventImageUpserted      = "ImageUpserted"   // imported, named, or held by another set of nodes
+	EventImageRemoved       = "ImageRemoved"    // the payload is what it was
 	EventClusterLeader      = "LeaderElected"
 	EventClusterUpdated     = "ClusterUpdated" // its level, its restore generation, the eviction guard
 )
@@ -57,6 +60,7 @@ type Event struct {
 type EventPayload struct {
 	Allocation *Alloc        `json:",omitempty"` // with its status as shown: lost and unknown derived
 	Cluster    *ClusterState `json:",omitempty"`
+	Image      *Image        `json:",omitempty"`
 	Job        *Job          `json:",omitempty"`
 	Node       *Node         `json:",omitempty"`
 	NodePool   *NodePool     `json:",omitempty"`
@@ -94,6 +98,9 @@ func eventsBetween(prev, next *Snapshot, c *changes) []Event {
 	}
 	for _, name := range c.pools {
 		b.pool(name)
+	}
+	for _, digest := range c.images {
+		b.image(digest)
 	}
 	for _, a := range c.allocs {
 		b.alloc(a.ID)
@@ -181,6 +188,18 @@ func (b *eventBuilder) pool(name string) {
 	b.add(TopicNodePool, kind, noNamespace, name, EventPayload{NodePool: row})
 }
 
+func (b *eventBuilder) image(digest string) {
+	was, is := b.prev.Image(digest), b.next.Image(digest)
+	if was == is || !b.first(TopicImage, digest) {
+		return
+	}
+	kind, row := EventImageUpserted, is
+	if is == nil {
+		kind, row = EventImageRemoved, was
+	}
+	b.add(TopicImage, kind, noNamespace, digest, EventPayload{Image: row})
+}
+
 func (b *eventBuilder) alloc(id string) {
 	was, is := b.prev.Alloc(id), b.next.Alloc(id)
 	if was == is || !b.first(TopicAllocation, id) {
@@ -231,6 +250,8 @@ func (e *Event) filterKeys() []string {
 		return []string{e.Payload.Allocation.JobID, e.Payload.Allocation.NodeID}
 	case e.Payload.Node != nil:
 		return []string{e.Payload.Node.Name}
+	case e.Payload.Image != nil:
+		return slices.Concat([]string{}, e.Payload.Image.Names)
 	}
 	return []string{}
 }

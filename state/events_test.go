@@ -31,7 +31,7 @@ func (m *mirror) take(t rapid.TB, batches []EventBatch) {
 			}
 			seen[key] = true
 			switch e.Type {
-			case EventJobRemoved, EventNodeDeregistration, EventAllocRemoved, EventNodePoolDeleted:
+			case EventJobRemoved, EventNodeDeregistration, EventAllocRemoved, EventNodePoolDeleted, EventImageRemoved:
 				delete(m.rows, key)
 			default:
 				m.rows[key] = rowOf(e.Payload)
@@ -46,6 +46,8 @@ func rowOf(p EventPayload) any {
 		return *p.Allocation
 	case p.Cluster != nil:
 		return *p.Cluster
+	case p.Image != nil:
+		return *p.Image
 	case p.Job != nil:
 		return *p.Job
 	case p.Node != nil:
@@ -65,6 +67,9 @@ func mirrorOf(s *Snapshot) map[string]any {
 	}
 	for a := range s.Allocs() {
 		rows["Allocation/"+a.Namespace+"/"+a.ID] = *s.asShown(a)
+	}
+	for i := range s.Images() {
+		rows["Image//"+i.Digest] = *i
 	}
 	for p := range s.NodePools() {
 		if p.CreateIndex > 0 { // the built-in ones are no rows
@@ -105,6 +110,7 @@ func TestEventsTellEverything(t *testing.T) {
 func TestEveryTableHasATopic(t *testing.T) {
 	topics := map[Table]string{
 		TableMeta: TopicCluster, TableJobs: TopicJob, TableNodes: TopicNode, TableAllocs: TopicAllocation, TableNodePools: TopicNodePool,
+		TableImages:      TopicImage,
 		TableJobVersions: "", // each version was the job's row once
 		TableRequests:    "", // bookkeeping
 	}

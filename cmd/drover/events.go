@@ -30,7 +30,7 @@ func newEvents(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what changed in the cluster, and with -f what changes",
-		Long: `Show what changed in the cluster: jobs, allocations, nodes, node pools and the leader, one line for each row that changed.
+		Long: `Show what changed in the cluster: jobs, allocations, nodes, node pools, images and the leader, one line for each row that changed.
 
 Without -f the changes that the server asked still keeps (the last 10,000) are shown. With -f those from now on, or from --index
 on; when the connection breaks it is opened again where it ended. A server that no longer keeps what was asked for says so.
@@ -151,6 +151,8 @@ func eventWords(e state.Event) string {
 		return words
 	case p.Node != nil:
 		return fmt.Sprintf("%s %s is %s, %s", shortID(p.Node.ID, false), p.Node.Name, p.Node.Status, p.Node.Eligibility) + reasonOf(p.Node.StatusDescription)
+	case p.Image != nil:
+		return fmt.Sprintf("%s %s held by %s", p.Image.Digest[:min(len(p.Image.Digest), 19)], strings.Join(p.Image.Names, ", "), plural(len(p.Image.Holders), "node"))
 	case p.Cluster != nil:
 		return fmt.Sprintf("term %d led by %s, level %d", p.Cluster.LeadTerm, orDash(shortID(p.Cluster.LeadNode, false)), p.Cluster.Level)
 	}

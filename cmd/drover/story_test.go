@@ -133,61 +133,6 @@ func (h *herd) idOf(name string) string {
 	return ""
 }
 
-// outline checks that an answer is JSON and shows its shape: values differ from run to run.
-func outline(t *testing.T, line, text string) string {
-	t.Helper()
-	var v any
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Errorf("%s: %v in\n%s", line, err, text)
-		return ""
-	}
-	if list, ok := v.([]any); ok {
-		if len(list) == 0 {
-			return "JSON: an empty list\n"
-		}
-		return fmt.Sprintf("JSON: a list of %d, each with %s\n", len(list), keys(list[0]))
-	}
-	return "JSON: " + keys(v) + "\n"
-}
-
-func keys(v any) string {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return fmt.Sprint(v)
-	}
-	return strings.Join(sortedKeys(m), " ")
-}
-
-// unsteady are the parts of outputs that differ from run to run, and what stands for them. Columns keep their widths.
-var unsteady = []struct {
-	find *regexp.Regexp
-	put  string
-}{
-	{regexp.MustCompile(`(?m)^ +\d+\.\ds  [0-9a-f]{8}  .*(placed|running|stopping|stopped|complete) on .*\n`), ""}, // which steps are seen depends on the moment
-	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"},
-	{regexp.MustCompile(`\b[0-9a-f]{8}\b`), "xxxxxxxx"},
-	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "2006-01-02T15:04:05Z"},
-	{regexp.MustCompile(`\d+s ago +\d+s ago`), "0s ago   0s ago"},
-	{regexp.MustCompile(`(?m)^ +\d+\.\ds  `), "    0.0s  "},
-	{regexp.MustCompile(`after \d+\.\d s`), "after 0.0 s"},
-	{regexp.MustCompile(`waiting [0-9.]+s,`), "waiting 0s,"},
-	{regexp.MustCompile(`(?i)(index[ :=]+|check-index )\d+`), "${1}N"},
-	{regexp.MustCompile(`\d+ bytes`), "N bytes"},
-	{regexp.MustCompile(`Z  #\d+ +`), "Z  #N  "},
-	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT_"},
-	{regexp.MustCompile(`127\.0\.0\.1  \d+ `), "127.0.0.1  PORT_ "},
-	{regexp.MustCompile(`(?m)^(CPU|Memory|Disk) .*\n`), "${1} …\n"},
-	{regexp.MustCompile(`\d\d+ (MiB|MHz)`), "N ${1}"},
-}
-
-func (h *herd) normal(text string) string {
-	text = strings.ReplaceAll(text, h.tmp, "$TMP")
-	for _, u := range unsteady {
-		text = u.find.ReplaceAllString(text, u.put)
-	}
-	return text
-}
-
 // provenElsewhere are commands that a story cannot tell, with the test that runs them.
 var provenElsewhere = map[string]string{
 	"drover agent": "TestAgentCommand",

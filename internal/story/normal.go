@@ -23,6 +23,7 @@ func rules() []rule {
 		{`\d+s ago +\d+s ago`, "0s ago   0s ago"},
 		{`(?m)^ +\d+\.\ds  `, "    0.0s  "},
 		{`after \d+\.\d s`, "after 0.0 s"},
+		{`Z  #\d+ +`, "Z  #N  "},
 		{`waiting [0-9.]+s,`, "waiting 0s,"},
 		{`(?i)(index[ :=]+|check-index )\d+`, "${1}N"},
 		{`\d+ bytes`, "N bytes"},
