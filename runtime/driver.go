@@ -125,6 +125,7 @@ type TaskSpec struct {
 	Cgroup     string // path below the cgroup root, "/drover/<node>/<alloc>/<task>"; "" where there are none
 	Group      string // the allocation: drivers with helper processes share them within a group
 	Limits     Limits
+	Devices    []DeviceNode // of the host, that the task gets in its container
 	KillSignal syscall.Signal
 }
 
@@ -137,9 +138,11 @@ type TaskDirs struct {
 
 // Limits bound what a task may use.
 type Limits struct {
-	CPUShares int64 // relative weight, 1024 per core
-	MemoryMB  int64 // MiB; 0 means none
-	Pids      int64 // 0 means the driver's default
+	CPUShares    int64 // relative weight, 1024 per core
+	Cores        []int // to run on; nil means all
+	MemoryMB     int64 // MiB, hard; 0 means none
+	MemorySoftMB int64 // MiB that the task is sure of when memory is short; 0 means all that it has
+	Pids         int64 // 0 means the driver's default
 }
 
 // Fingerprint is what a driver, or the host, says of itself.

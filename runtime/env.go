@@ -26,6 +26,8 @@ type envInput struct {
 	spec   TaskSpec
 	inside bool              // the task sees its directories at /alloc, /local, /secrets
 	base   map[string]string // what it inherits
+
+	devices map[string]string // what comes with its devices, whole names
 }
 
 // fill completes the specification: environment first, then what refers to it.
@@ -38,6 +40,7 @@ func (in envInput) fill() (TaskSpec, error) {
 			env[prefix+name] = v
 		}
 	}
+	maps.Copy(env, in.devices)
 	first := newScope(in.node, env)
 	own := make(map[string]string, len(in.task.Env))
 	for _, name := range slices.Sorted(maps.Keys(in.task.Env)) {
@@ -78,7 +81,7 @@ func (in envInput) builtin() map[string]string {
 		"NAMESPACE":      a.Namespace,
 		"REGION":         in.job.Region,
 		"DC":             in.node.Datacenter,
-		"CPU_LIMIT":      strconv.Itoa(in.task.Resources.CPU),
+		"CPU_LIMIT":      strconv.Itoa(in.task.Resources.CPUOn(&in.node.Resources)),
 		"MEMORY_LIMIT":   strconv.Itoa(in.task.Resources.MemoryMB),
 		"ALLOC_DIR":      in.spec.Dirs.Alloc,
 		"TASK_DIR":       in.spec.Dirs.Local,
@@ -86,6 +89,12 @@ func (in envInput) builtin() map[string]string {
 	}
 	if in.inside {
 		env["ALLOC_DIR"], env["TASK_DIR"], env["SECRETS_DIR"] = "/alloc", "/local", "/secrets"
+	}
+	if soft := in.spec.Limits.MemorySoftMB; soft > 0 {
+		env["MEMORY_MAX_LIMIT"] = strconv.FormatInt(in.spec.Limits.MemoryMB, 10)
+	}
+	if own := in.group.TaskCores(&a.Resources, in.task.Name); len(own) > 0 {
+		env["CPU_CORES"] = FormatCores(own)
 	}
 	if in.spec.Cgroup != "" {
 		env["PARENT_CGROUP"] = filepath.Dir(in.spec.Cgroup)

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/drover-io/drover/state"
@@ -39,3 +40,8 @@ func Expand(node *state.Node, env map[string]string, v any) (any, error) {
 func MakeTaskDirs(dir string, tasks []state.Task) error { return makeTaskDirs(dir, tasks) }
 func MakeLogs(dir string, spec TaskSpec) error          { return makeLogs(dir, spec) }
 func RemoveTree(path string) error                      { return removeTree(path) }
+
+// CpusetsAt are cpusets of a tree of plain files.
+func CpusetsAt(mount, dir string, cores []int) *Cpusets {
+	return &Cpusets{root: filepath.Join(mount, dir), cores: cores}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,15 +37,17 @@ type HostConfig struct {
 	Hostname       string // "" means the kernel's
 	MinDynamicPort int
 	MaxDynamicPort int
+	Cores          []int // that tasks may have for themselves, see Cpusets; nil where cores cannot be kept apart
 	Reserved       Reserved
 	Overrides      state.NodeResources // fields that are not zero replace what was found
 }
 
 // Reserved is kept from allocations.
 type Reserved struct {
-	CPU      int // MHz
-	MemoryMB int // MiB
-	DiskMB   int // MiB
+	CPU      int   // MHz, beside those of the cores below
+	Cores    []int // that no task runs on
+	MemoryMB int   // MiB
+	DiskMB   int   // MiB
 	Ports    []int
 }
 
@@ -61,7 +64,7 @@ func FingerprintHost(cfg HostConfig) (map[string]string, state.NodeResources, er
 	}
 	h := host{cfg: cfg, attrs: map[string]string{}}
 	h.system()
-	mhz := h.cpu()
+	mhz, perCore := h.cpu()
 	memory, err := h.memory()
 	if err != nil {
 		return nil, state.NodeResources{}, fmt.Errorf("fingerprint memory: %w", err)
@@ -71,7 +74,7 @@ func FingerprintHost(cfg HostConfig) (map[string]string, state.NodeResources, er
 		return nil, state.NodeResources{}, fmt.Errorf("fingerprint disk of %s: %w", cfg.DataDir, err)
 	}
 	res := state.NodeResources{
-		CPU: mhz, MemoryMB: int(memory >> 20), DiskMB: int(disk >> 20),
+		CPU: mhz, MHzPerCore: perCore, MemoryMB: int(memory >> 20), DiskMB: int(disk >> 20),
 		MinDynamicPort: cfg.MinDynamicPort, MaxDynamicPort: cfg.MaxDynamicPort, ReservedPorts: cfg.Reserved.Ports,
 	}
 	if o := cfg.Overrides; o.CPU > 0 {
@@ -84,7 +87,12 @@ func FingerprintHost(cfg HostConfig) (map[string]string, state.NodeResources, er
 	if o := cfg.Overrides; o.DiskMB > 0 {
 		res.DiskMB = o.DiskMB
 	}
-	res.CPU = max(0, res.CPU-cfg.Reserved.CPU)
+	res.Cores = slices.DeleteFunc(slices.Clone(cfg.Cores), func(core int) bool { return slices.Contains(cfg.Reserved.Cores, core) })
+	kept := len(cfg.Cores) - len(res.Cores)
+	if len(cfg.Cores) == 0 {
+		kept = len(cfg.Reserved.Cores)
+	}
+	res.CPU = max(0, res.CPU-cfg.Reserved.CPU-kept*perCore)
 	res.MemoryMB = max(0, res.MemoryMB-cfg.Reserved.MemoryMB)
 	res.DiskMB = max(0, res.DiskMB-cfg.Reserved.DiskMB)
 	return maps.Clone(h.attrs), res, nil
@@ -150,9 +158,9 @@ func (h *host) pairs(path, sep string) map[string]string {
 	return out
 }
 
-// cpu finds cores and their frequency, and returns their product in MHz: the highest frequency that a core has without boost
-// where the kernel says so.
-func (h *host) cpu() int {
+// cpu finds cores and their frequency, and returns their product in MHz, and the frequency: the highest that a core has without
+// boost where the kernel says so.
+func (h *host) cpu() (total, perCore int) {
 	info := h.read("proc/cpuinfo")
 	cores := 0
 	for line := range strings.Lines(info) {
@@ -180,7 +188,7 @@ func (h *host) cpu() int {
 	h.set("cpu.numcores", strconv.Itoa(cores))
 	h.set("cpu.frequency", strconv.Itoa(mhz))
 	h.set("cpu.totalcompute", strconv.Itoa(mhz*cores))
-	return mhz * cores
+	return mhz * cores, mhz
 }
 
 func (h *host) memory() (int64, error) {

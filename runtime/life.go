@@ -195,7 +195,11 @@ func (a *alloc) clean(ctx context.Context) bool {
 		}
 	}
 	a.trim(func(string, int64, logBound) {}) // for the last time
-	return a.settleRecord(ctx, func(rec *record) { rec.Ended, rec.EndedAt = true, time.Now().UnixNano() })
+	ok := a.settleRecord(ctx, func(rec *record) { rec.Ended, rec.EndedAt = true, time.Now().UnixNano() })
+	if ok && rec.group().CoreCount() > 0 {
+		a.r.pinTasks() // its cores are everybody's again
+	}
+	return ok
 }
 
 // sweep ends the tasks of an allocation of which there is no record, as far as drivers know any. It returns false when ctx

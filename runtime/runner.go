@@ -33,7 +33,12 @@ type Config struct {
 	// Complete changes a task's specification before it starts: what steps made, such as NetNS. nil means nothing.
 	Complete func(StepInput, *TaskSpec)
 
-	Cgroup         string            // parent of the tasks' cgroups below the root, "/drover/<node>"; "" means none are asked for
+	Cgroup string // parent of the tasks' cgroups below the root, "/drover/<node>"; "" means none are asked for
+	// Pin keeps a cgroup on some cores, see Cpusets; nil means that cores are not kept apart.
+	Pin func(cgroup string, cores []int) error
+	// Devices are those of this machine that tasks may get; nil means none.
+	Devices func() []HostDevice
+
 	HostEnv        map[string]string // environment that tasks outside containers inherit
 	MaxKillTimeout time.Duration     // cap of a task's kill_timeout
 	MaxEnded       int               // ended allocations whose directories are kept without the leader's word
@@ -89,6 +94,8 @@ type Runner struct {
 	mu     sync.Mutex // before any alloc.mu
 	allocs map[string]*alloc
 	ledger ledger
+
+	pins pins
 }
 
 // Open reads the allocation directories and asks the drivers what they have. It starts and stops nothing.
@@ -147,6 +154,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	wg.Go(func() { r.tendLogs(ctx) })
 	list := time.NewTicker(r.cfg.ListEvery)
 	defer list.Stop()
+	r.pinTasks()
 	for ctx.Err() == nil {
 		r.dispatch(ctx, &wg)
 		select {
@@ -155,6 +163,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-r.kicked:
 		case <-list.C:
 			wg.Go(func() { r.listAll(ctx, r.cfg.ListEvery/2) })
+			r.pinTasks() // the machine may have other cores now, and the kernel may have refused some
 		}
 	}
 	return nil

@@ -32,6 +32,10 @@ func (a *alloc) bareSpec(rec *record, name string) (TaskSpec, error) {
 	if err != nil {
 		return TaskSpec{}, err
 	}
+	nodes, deviceEnv, err := a.devices(rec, name)
+	if err != nil {
+		return TaskSpec{}, err
+	}
 	node := a.r.cfg.Node()
 	s := TaskSpec{
 		ID: TaskID{AllocID: a.id, Task: name},
@@ -47,7 +51,8 @@ func (a *alloc) bareSpec(rec *record, name string) (TaskSpec, error) {
 		Stdout:     filepath.Join(a.dir, logPath(name, Stdout)),
 		Stderr:     filepath.Join(a.dir, logPath(name, Stderr)),
 		Group:      a.id,
-		Limits:     Limits{CPUShares: cpuShares(node, t.Resources.CPU), MemoryMB: int64(t.Resources.MemoryMB)},
+		Limits:     a.limits(rec, t),
+		Devices:    nodes,
 		KillSignal: sig,
 	}
 	if a.r.cfg.Cgroup != "" {
@@ -56,7 +61,7 @@ func (a *alloc) bareSpec(rec *record, name string) (TaskSpec, error) {
 	if t.LogConfig.Disabled {
 		s.Stdout, s.Stderr = os.DevNull, os.DevNull
 	}
-	in := envInput{alloc: rec.Alloc, job: rec.Job, group: rec.group(), task: t, node: node, spec: s}
+	in := envInput{alloc: rec.Alloc, job: rec.Job, group: rec.group(), task: t, node: node, spec: s, devices: deviceEnv}
 	driver, _ := a.r.cfg.Drivers[CanonicalDriver(t.Driver)].(Confiner)
 	if in.inside = driver != nil && driver.InContainer(); !in.inside {
 		in.base = maps.Clone(a.r.cfg.HostEnv)

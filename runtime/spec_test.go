@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,7 @@ func TestEnvironment(t *testing.T) {
 		if want := "10.0.0.5:21000 ${GREETING} from n1"; spec.Config["stdout"] != want {
 			t.Errorf("config: %q, want %q", spec.Config["stdout"], want)
 		}
-		if spec.Limits != (runtime.Limits{CPUShares: 256, MemoryMB: 256}) { // 500 of 2000 MHz per core
+		if !reflect.DeepEqual(spec.Limits, runtime.Limits{CPUShares: 256, MemoryMB: 256}) { // 500 of 2000 MHz per core
 			t.Errorf("limits %+v", spec.Limits)
 		}
 		if spec.Cgroup != "/drover/node-1/"+allocID+"/a" || spec.Labels[runtime.LabelJob] != "web" || spec.Labels[runtime.LabelNode] != "node-1" {

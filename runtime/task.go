@@ -194,6 +194,7 @@ func (t *task) start(ctx context.Context) {
 			at = time.Now()
 		}
 		t.set(ctx, func(tr *taskRecord) { tr.Phase, tr.State.StartedAt = phaseRunning, at.UnixNano() }, e)
+		t.a.r.pinTasks() // others may have taken or given back cores since its specification was made
 		t.answer()
 	case t.work.Err() != nil: // killed: the next turn sees it; or the agent ends
 	case errors.Is(err, ErrUnavailable):
@@ -225,6 +226,9 @@ func (t *task) launch(ctx context.Context) (Started, string, error) {
 		if err := t.fetch(ctx, p, spec); err != nil {
 			return Started{}, EventDriverFailure, err
 		}
+	}
+	if t.a.record().group().CoreCount() > 0 {
+		t.a.r.pinTasks() // the others make room first
 	}
 	started, err := t.driver.driver.Start(ctx, spec)
 	return started, EventDriverFailure, err

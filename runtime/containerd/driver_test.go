@@ -24,6 +24,7 @@ func TestDriver(t *testing.T) {
 			"signals":             testSignals,
 			"out of memory":       testOutOfMemory,
 			"pids limit":          testPidsLimit,
+			"reserved":            testReserved,
 			"environment":         testEnvironment,
 			"directories":         testDirectories,
 			"isolation":           testIsolation,

@@ -175,6 +175,7 @@ func limitOpts(spec runtime.TaskSpec, o options) []oci.SpecOpts {
 	if shares := spec.Limits.CPUShares; shares > 0 {
 		opts = append(opts, oci.WithCPUShares(uint64(max(shares, 2)))) // the kernel's smallest
 	}
+	opts = append(opts, reservedOpts(spec)...)
 	if spec.Cgroup != "" {
 		opts = append(opts, oci.WithCgroup(spec.Cgroup))
 	}

@@ -24,13 +24,15 @@ const (
 	// initThreads is what the init process takes of the bound, amply; a task gets its limit on top.
 	initThreads = 16
 	minShares   = 2
-	maxShares   = 262144
+	// cpuset is the controller that keeps a group on some cores. With v1 its groups take nobody in before they have cores.
+	cpuset    = "cpuset"
+	maxShares = 262144
 )
 
 // cgroups are the control groups of this machine, as files.
 type cgroups struct {
 	version string
-	// roots are the mount points to make a task's directory in: by controller ("memory", "cpu", "pids") with v1, one, named "",
+	// roots are the mount points to make a task's directory in: by controller ("memory", "cpu", "pids", "cpuset") with v1, one, named "",
 	// with v2. Only controllers that work.
 	roots map[string]string
 }
@@ -46,7 +48,13 @@ func probeCgroups(log hclog.Logger) cgroups {
 	if g.version == CgroupsNone {
 		return g
 	}
-	if err := g.try(); err != nil {
+	err = g.try()
+	if err != nil && g.roots[cpuset] != "" { // containers may be let into the others alone
+		log.Debug("cpusets do not work here", "error", err)
+		delete(g.roots, cpuset)
+		err = g.try()
+	}
+	if err != nil {
 		log.Debug("cgroups do not work here", "version", g.version, "error", err)
 		return cgroups{version: CgroupsNone}
 	}
@@ -67,7 +75,7 @@ func mountedCgroups(lines *bufio.Scanner) cgroups {
 			v2 = mount
 		case "cgroup":
 			for _, controller := range strings.Split(f[sep+3], ",") {
-				if slices.Contains([]string{"memory", "cpu", "pids"}, controller) {
+				if slices.Contains([]string{"memory", "cpu", "pids", "cpuset"}, controller) {
 					v1[controller] = mount
 				}
 			}
@@ -102,7 +110,7 @@ func (g cgroups) create(ctx context.Context, path string, l runtime.Limits) erro
 	}
 	for controller, root := range g.roots {
 		dir := filepath.Join(root, path)
-		if err := g.mkdir(root, path); err != nil {
+		if err := g.mkdir(root, path, controller == cpuset); err != nil {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
 		if err := g.limit(controller, dir, l); err != nil {
@@ -113,17 +121,17 @@ func (g cgroups) create(ctx context.Context, path string, l runtime.Limits) erro
 }
 
 // mkdir makes the group's directory and its parents. Another task's end may remove an empty parent meanwhile: try again.
-func (g cgroups) mkdir(root, path string) error {
+func (g cgroups) mkdir(root, path string, cores bool) error {
 	var err error
 	for range 10 {
-		if err = g.mkdirOnce(root, path); !errors.Is(err, fs.ErrNotExist) {
+		if err = g.mkdirOnce(root, path, cores); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return err
 }
 
-func (g cgroups) mkdirOnce(root, path string) error {
+func (g cgroups) mkdirOnce(root, path string, cores bool) error {
 	dir := root
 	for _, part := range strings.Split(path[1:], "/") {
 		if g.version == CgroupsV2 {
@@ -135,6 +143,29 @@ func (g cgroups) mkdirOnce(root, path string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+		if cores {
+			if err := inheritCores(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inheritCores gives a v1 group the cores and the memory nodes of its parent where it has none yet.
+func inheritCores(dir string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		own, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || strings.TrimSpace(string(own)) != "" {
+			return err
+		}
+		above, err := os.ReadFile(filepath.Join(filepath.Dir(dir), name))
+		if err != nil {
+			return err
+		}
+		if err := write(filepath.Join(dir, name), strings.TrimSpace(string(above))); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -142,7 +173,7 @@ func (g cgroups) mkdirOnce(root, path string) error {
 // delegate lets the children of a v2 group have the controllers. Memory is needed, the others are taken if there.
 func delegate(dir string) error {
 	file := filepath.Join(dir, "cgroup.subtree_control")
-	for _, controller := range []string{"memory", "cpu", "pids"} {
+	for _, controller := range []string{"memory", "cpu", "pids", cpuset} {
 		if err := write(file, "+"+controller); err != nil && controller == "memory" {
 			return fmt.Errorf("delegate the memory controller: %w", err)
 		}
@@ -169,10 +200,18 @@ func (g cgroups) limit(controller, dir string, l runtime.Limits) error {
 		if l.CPUShares > 0 {
 			_ = set("cpu.weight", 1+(shares-minShares)*9999/(maxShares-minShares)) // the OCI runtimes' formula
 		}
+		if err := g.pin(dir, l.Cores); err != nil {
+			return err
+		}
+		if soft := l.MemorySoftMB << 20; soft > 0 {
+			_ = set("memory.low", soft)
+		}
 		if memory > 0 {
 			_ = set("memory.swap.max", 0)
 			return set("memory.max", memory)
 		}
+	case controller == cpuset:
+		return g.pin(dir, l.Cores)
 	case controller == "pids":
 		return set("pids.max", pids)
 	case controller == "cpu" && l.CPUShares > 0:
@@ -182,6 +221,20 @@ func (g cgroups) limit(controller, dir string, l runtime.Limits) error {
 			return err
 		}
 		_ = set("memory.memsw.limit_in_bytes", memory) // only where the kernel counts swap
+		if soft := l.MemorySoftMB << 20; soft > 0 {
+			_ = set("memory.soft_limit_in_bytes", soft)
+		}
+	}
+	return nil
+}
+
+// pin keeps a group on cores; none means all.
+func (g cgroups) pin(dir string, cores []int) error {
+	if len(cores) == 0 {
+		return nil
+	}
+	if err := write(filepath.Join(dir, "cpuset.cpus"), runtime.FormatCores(cores)); err != nil {
+		return fmt.Errorf("keep it on cores %s: %w", runtime.FormatCores(cores), err)
 	}
 	return nil
 }

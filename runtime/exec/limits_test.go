@@ -3,6 +3,8 @@ package exec
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -96,14 +98,36 @@ func TestLimitsAreWritten(t *testing.T) {
 		t.Skip("needs cgroups v1")
 	}
 	spec := b.spec(`exec sleep 1000`)
-	spec.Limits = runtime.Limits{CPUShares: 512, MemoryMB: 32, Pids: 30}
+	spec.Limits = runtime.Limits{CPUShares: 512, MemoryMB: 32, MemorySoftMB: 16, Pids: 30}
 	b.start(spec)
-	for file, want := range map[string]string{"memory/memory.limit_in_bytes": "33554432", "cpu/cpu.shares": "512", "pids/pids.max": "46"} {
+	for file, want := range map[string]string{"memory/memory.limit_in_bytes": "33554432", "memory/memory.soft_limit_in_bytes": "16777216", "cpu/cpu.shares": "512", "pids/pids.max": "46"} {
 		controller, name := filepath.Split(file)
 		data, err := os.ReadFile(filepath.Join(b.driver.groups.roots[filepath.Clean(controller)], b.cgroup, name))
 		if got := strings.TrimSpace(string(data)); err != nil || got != want {
 			t.Errorf("%s: got %s, want %s (%v)", file, got, want, err)
 		}
+	}
+}
+
+// TestCoresAreKept: a task sees no cores but its own, and those that it is moved to while it runs.
+func TestCoresAreKept(t *testing.T) {
+	b := limited(t)
+	sets, err := runtime.OpenCpusets("/sys/fs/cgroup")
+	if err != nil || len(sets.Cores()) < 2 {
+		t.Skip("needs cpusets and two cores:", err)
+	}
+	first, last := sets.Cores()[0], sets.Cores()[len(sets.Cores())-1]
+	spec := b.spec(`while :; do grep Cpus_allowed_list /proc/self/status; sleep 0.05; done`)
+	spec.Limits.Cores = []int{last}
+	b.start(spec)
+	b.printed("Cpus_allowed_list:\t" + runtime.FormatCores([]int{last}) + "\n")
+	if err := sets.Pin(b.cgroup, []int{first}); err != nil {
+		t.Fatal(err)
+	}
+	b.printed("Cpus_allowed_list:\t" + runtime.FormatCores([]int{first}) + "\n")
+	b.remove(spec.ID)
+	if err := sets.Pin(b.cgroup, []int{first}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its cpuset is left behind: %v", err)
 	}
 }
 
