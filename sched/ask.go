@@ -12,13 +12,19 @@ import (
 type ask struct {
 	job     *state.Job
 	group   *state.TaskGroup
-	res     state.AllocResources
+	res     room // what a copy holds, unless byNode
+	byNode  bool // it counts in cores: what that is in MHz depends on the node
+	cores   int  // whole cores that a copy has for itself
+	devices []deviceAsk
+	named   int // bytes that naming the cores and devices of a copy takes in a plan at most
 	static  []state.Port
 	dynamic int      // ports that the scheduler picks
 	drivers []string // sorted, each once
 	checks  []*check // the same for all nodes of a class
 	uniques []*check // asked of every node
 	limits  []*limit // distinct_hosts and distinct_property
+	likes   *affinities
+	spreads []*spread
 }
 
 // limit bounds how many copies may share a host or a value of a property.
@@ -37,7 +43,15 @@ func (l *limit) key() string {
 
 // newAsk compiles a group.
 func newAsk(job *state.Job, g *state.TaskGroup) *ask {
-	a := &ask{job: job, group: g, res: g.Resources(), limits: limitsOf(job, g)}
+	held := g.Resources()
+	a := &ask{
+		job: job, group: g, res: heldBy(&held), byNode: g.CountsCores(), cores: g.CoreCount(), devices: newDeviceAsks(g),
+		limits: limitsOf(job, g), spreads: spreadsOf(job, g),
+	}
+	a.named = coreBytes * a.cores
+	for i := range a.devices {
+		a.named += deviceBytes * a.devices[i].Count
+	}
 	if len(g.Networks) > 0 {
 		a.static = g.Networks[0].ReservedPorts
 		a.dynamic = len(g.Networks[0].DynamicPorts)
@@ -63,8 +77,25 @@ func newAsk(job *state.Job, g *state.TaskGroup) *ask {
 	}
 	slices.Sort(a.drivers)
 	a.drivers = slices.Compact(a.drivers)
+	lists := [][]state.Affinity{job.Affinities, g.Affinities}
+	for i := range g.Tasks {
+		lists = append(lists, g.Tasks[i].Affinities)
+	}
+	a.likes = newAffinities(lists...)
 	return a
 }
+
+// on is what a copy holds on a node.
+func (a *ask) on(n *state.Node) room {
+	if !a.byNode {
+		return a.res
+	}
+	held := a.group.ResourcesOn(&n.Resources)
+	return heldBy(&held)
+}
+
+// piecemeal reports whether a copy asks for anything that has a name: cores or devices.
+func (a *ask) piecemeal() bool { return a.cores > 0 || len(a.devices) > 0 }
 
 func isLimit(c state.Constraint) bool {
 	return c.Operand == state.OperandDistinctHosts || c.Operand == state.OperandDistinctProperty
@@ -112,7 +143,9 @@ func inDatacenter(job *state.Job, dc string) bool {
 }
 
 // inPool reports whether a job of one pool may use a node of another. The pool "all" is every node.
-func inPool(job, node string) bool { return poolOf(job) == "all" || poolOf(job) == poolOf(node) }
+func inPool(job, node string) bool {
+	return state.PoolOf(job) == state.NodePoolAll || state.PoolOf(job) == state.PoolOf(node)
+}
 
 // driverTrouble says why a node cannot run tasks of a driver, "" when it can.
 func driverTrouble(n *state.Node, driver string) string {
@@ -145,8 +178,12 @@ func (a *ask) admits(n *state.Node) bool {
 }
 
 func passAll(checks []*check, n *state.Node) bool {
+	if len(checks) == 0 {
+		return true
+	}
+	look := nodeLook(n)
 	for _, c := range checks {
-		if !c.passes(n) {
+		if !c.passes(look) {
 			return false
 		}
 	}

@@ -27,10 +27,13 @@ func compile(c state.Constraint) *check {
 	}
 }
 
-// passes asks a node.
-func (c *check) passes(n *state.Node) bool {
-	left, hasLeft := interpolate(c.constraint.LTarget, n)
-	right, hasRight := interpolate(c.constraint.RTarget, n)
+// lookup is what a node, or a device, has under a name such as attr.kernel.name. It reports false when it lacks it.
+type lookup func(name string) (string, bool)
+
+// passes asks a node, or a device.
+func (c *check) passes(look lookup) bool {
+	left, hasLeft := interpolate(c.constraint.LTarget, look)
+	right, hasRight := interpolate(c.constraint.RTarget, look)
 	return c.holds(left, hasLeft, right, hasRight)
 }
 
@@ -71,9 +74,9 @@ func both(f func(left, right string) bool) func(string, bool, string, bool) bool
 func operation(c state.Constraint) func(left string, hasLeft bool, right string, hasRight bool) bool {
 	switch operand(c.Operand) {
 	case state.OperandEqual:
-		return both(func(l, r string) bool { return l == r })
+		return both(same)
 	case state.OperandNotEqual: // a node without the attribute does not have that value
-		return func(l string, hasLeft bool, r string, hasRight bool) bool { return hasLeft != hasRight || l != r }
+		return func(l string, hasLeft bool, r string, hasRight bool) bool { return hasLeft != hasRight || !same(l, r) }
 	case state.OperandLess:
 		return both(func(l, r string) bool { return compare(l, r) < 0 })
 	case state.OperandLessOrEqual:
@@ -100,7 +103,7 @@ func operation(c state.Constraint) func(left string, hasLeft bool, right string,
 	return both(func(string, string) bool { return false })
 }
 
-// compare orders two values: as numbers when both are, as text otherwise.
+// compare orders two values: as numbers when both are, as amounts when both have units of one kind, as text otherwise.
 func compare(l, r string) int {
 	if a, err := strconv.ParseInt(l, 10, 64); err == nil {
 		if b, err := strconv.ParseInt(r, 10, 64); err == nil {
@@ -112,7 +115,25 @@ func compare(l, r string) int {
 			return sign(a < b, a > b)
 		}
 	}
+	if a, ok := parseAmount(l); ok {
+		if b, ok := parseAmount(r); ok && a.kind == b.kind {
+			return sign(a.n < b.n, a.n > b.n)
+		}
+	}
 	return strings.Compare(l, r)
+}
+
+// same reports whether two values are equal: 8 GiB is 8192 MiB.
+func same(l, r string) bool {
+	if l == r {
+		return true
+	}
+	a, isAmount := parseAmount(l)
+	if !isAmount {
+		return false
+	}
+	b, isAmount := parseAmount(r)
+	return isAmount && a == b
 }
 
 func sign(less, greater bool) int {
@@ -222,8 +243,8 @@ func containsAny(left, right string) bool {
 	return false
 }
 
-// interpolate replaces every ${…} of a target by what the node has there. It reports false when the node lacks one.
-func interpolate(target string, n *state.Node) (string, bool) {
+// interpolate replaces every ${…} of a target by what look finds there. It reports false when it lacks one.
+func interpolate(target string, look lookup) (string, bool) {
 	if !strings.Contains(target, "${") {
 		return target, true
 	}
@@ -235,7 +256,7 @@ func interpolate(target string, n *state.Node) (string, bool) {
 			return out.String(), true
 		}
 		name, after, closed := strings.Cut(rest, "}")
-		value, has := lookup(strings.TrimSpace(name), n)
+		value, has := look(strings.TrimSpace(name))
 		if !closed || !has {
 			return "", false
 		}
@@ -244,8 +265,12 @@ func interpolate(target string, n *state.Node) (string, bool) {
 	}
 }
 
-// lookup is what a node has under a name such as attr.kernel.name, meta.rack or node.datacenter.
-func lookup(name string, n *state.Node) (string, bool) {
+// nodeLook finds what a node has under a name such as attr.kernel.name, meta.rack or node.datacenter.
+func nodeLook(n *state.Node) lookup {
+	return func(name string) (string, bool) { return nodeValue(n, name) }
+}
+
+func nodeValue(n *state.Node, name string) (string, bool) {
 	if key, ok := strings.CutPrefix(name, "attr."); ok {
 		v, has := n.Attributes[key]
 		return v, has
@@ -264,7 +289,7 @@ func lookup(name string, n *state.Node) (string, bool) {
 	case "node.class":
 		return n.NodeClass, n.NodeClass != ""
 	case "node.pool":
-		return poolOf(n.NodePool), true
+		return state.PoolOf(n.NodePool), true
 	case "node.region":
 		return n.Region, n.Region != ""
 	}
@@ -282,7 +307,7 @@ func (c *check) describe(n *state.Node) string {
 	if !strings.Contains(c.constraint.LTarget, "${") {
 		return text
 	}
-	if left, has := interpolate(c.constraint.LTarget, n); has {
+	if left, has := interpolate(c.constraint.LTarget, nodeLook(n)); has {
 		return fmt.Sprintf("%s: it is %q here", text, left)
 	}
 	return text + ": not set here"

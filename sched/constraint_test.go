@@ -70,7 +70,7 @@ func TestOperators(t *testing.T) {
 		{"${attr.kernel.name}", "resembles", "linux", false},
 	} {
 		k := compile(state.Constraint{LTarget: c.left, Operand: c.op, RTarget: c.right})
-		if got := k.passes(n); got != c.want {
+		if got := k.passes(nodeLook(n)); got != c.want {
 			t.Errorf("%s %s %s: got %v, want %v", c.left, c.op, c.right, got, c.want)
 		}
 		if !c.want && k.describe(n) == "" {

@@ -90,7 +90,7 @@ func anyFits(groups []waiting, nodes []*fleetNode, now int64) bool {
 			if slices.Contains(w.homes, n.node.ID) {
 				return true
 			}
-			if n.takesWork(now) && hasRoom(w.ask, n.node, n.free, n.ports) && w.ask.suits(n.node) && passAll(w.ask.uniques, n.node) {
+			if n.takesWork(now) && n.fits(w.ask) && w.ask.suits(n.node) && passAll(w.ask.uniques, n.node) {
 				return true
 			}
 		}

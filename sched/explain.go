@@ -71,8 +71,10 @@ func (l *ledger) lacks(a *ask, pos int) float64 {
 		}
 		return float64(want-free) / float64(want)
 	}
-	free := l.free[pos]
-	return of(a.res.CPU, free.CPU) + of(a.res.MemoryMB, free.MemoryMB) + of(a.res.DiskMB, free.DiskMB)
+	n := l.fleet.nodes[pos].node
+	want, free := a.on(n), l.free[pos]
+	return of(want.CPU, free.CPU) + of(want.MemoryMB, free.MemoryMB) + of(want.DiskMB, free.DiskMB) +
+		of(a.cores, len(l.stock(pos).freeCores(&n.Resources)))
 }
 
 // firstReason is one sentence for a group that is blocked. It holds no count, so that it changes only when the reason does.
@@ -90,7 +92,7 @@ func (p *pass) firstReason(out *outcome, g *groupOutcome) string {
 			m = o
 		}
 	}
-	return fmt.Sprintf("group %q: %s: %s", g.ask.group.Name, m.filter, m.reason(g.ask))
+	return fmt.Sprintf("group %q: %s", g.ask.group.Name, m.say(g.ask))
 }
 
 // Explain answers why copies of a job can or cannot be placed now, group by group. It returns nil when there is no such job.
@@ -108,18 +110,20 @@ func ExplainJob(snap *state.Snapshot, job *state.Job) *state.Explanation {
 }
 
 func explain(snap *state.Snapshot, job *state.Job, now int64) *state.Explanation {
-	p := alone(snap, now, BinPack) // the order of the nodes does not matter to why none fits
+	p := alone(snap, now, BinPack)
 	out := p.decide(job)
 	return p.explanation(&out)
 }
 
 // alone is a pass for one job that nobody will carry out: without bounds, over a fleet of its own.
-func alone(snap *state.Snapshot, now int64, algorithm Algorithm) *pass {
+func alone(snap *state.Snapshot, now int64, fallback Algorithm) *pass {
 	seed := Cursor{cluster: snap.ClusterID(), index: snap.Index(), now: now}.seed()
 	planner := newPlanner(0)
 	planner.unbounded = true
 	f := newFleet(snap)
-	return &pass{snap: snap, now: now, salt: salt(seed), shed: f.overfull(), ledger: newLedger(f, now, algorithm), planner: planner}
+	return &pass{
+		snap: snap, now: now, salt: salt(seed), shed: f.overfull(), algorithm: fallback, ledger: newLedger(f, now), planner: planner,
+	}
 }
 
 // explanation describes an outcome. Copies that found a node have taken its room: what is counted is what the first copy that

@@ -18,6 +18,8 @@ const (
 	filterDriver      = "driver"
 	filterConstraint  = "constraint"
 	filterCPU         = "cpu"
+	filterCores       = "cores"
+	filterDevice      = "device"
 	filterMemory      = "memory"
 	filterDisk        = "disk"
 	filterPort        = "port"
@@ -28,7 +30,7 @@ const (
 // miss is one filter that says no to a copy on a node. Equal misses of different nodes are the same reason.
 type miss struct {
 	filter string
-	about  string // the status, driver or datacenter
+	about  string // the status, driver, datacenter or device
 	check  *check
 	limit  *limit
 	port   int // 0 for dynamic ports
@@ -81,9 +83,10 @@ func (a *ask) misfits(n *state.Node) []miss {
 			out = append(out, miss{filter: filterDriver, about: fmt.Sprintf("%q is %s", d, trouble)})
 		}
 	}
+	look := nodeLook(n)
 	for _, checks := range [][]*check{a.checks, a.uniques} {
 		for _, c := range checks {
-			if !c.passes(n) {
+			if !c.passes(look) {
 				out = append(out, miss{filter: filterConstraint, check: c})
 			}
 		}
@@ -94,23 +97,54 @@ func (a *ask) misfits(n *state.Node) []miss {
 // shortages lists what a node has too little of.
 func (l *ledger) shortages(a *ask, pos int) []miss {
 	var out []miss
-	free, ports := l.free[pos], l.ports[pos]
-	if a.res.CPU > free.CPU {
+	n, free, ports := l.fleet.nodes[pos].node, l.free[pos], l.ports[pos]
+	want := a.on(n)
+	if a.byNode && n.Resources.MHzPerCore <= 0 {
+		out = append(out, miss{filter: filterCPU, about: noSpeed})
+	} else if want.CPU > free.CPU {
 		out = append(out, miss{filter: filterCPU})
 	}
-	if a.res.MemoryMB > free.MemoryMB {
+	if want.MemoryMB > free.MemoryMB {
 		out = append(out, miss{filter: filterMemory})
 	}
-	if a.res.DiskMB > free.DiskMB {
+	if want.DiskMB > free.DiskMB {
 		out = append(out, miss{filter: filterDisk})
 	}
+	out = append(out, l.lackingPieces(a, pos)...)
 	for _, p := range a.static {
 		if ports.has(p.Value) {
 			out = append(out, miss{filter: filterPort, port: p.Value})
 		}
 	}
-	if a.dynamic > 0 && freeDynamic(a, l.fleet.nodes[pos].node, ports) < a.dynamic {
+	if a.dynamic > 0 && freeDynamic(a, n, ports) < a.dynamic {
 		out = append(out, miss{filter: filterPort})
+	}
+	return out
+}
+
+// noSpeed is what keeps copies that count in cores off a node whose agent does not know how fast its cores are.
+const noSpeed = "asks for cores, the node does not say how fast its cores are"
+
+// lackingPieces lists the cores and devices that a node does not have for a copy.
+func (l *ledger) lackingPieces(a *ask, pos int) []miss {
+	n := l.fleet.nodes[pos].node
+	if !a.piecemeal() || hasPieces(a, n, l.stock(pos)) {
+		return nil
+	}
+	var out []miss
+	if len(l.stock(pos).freeCores(&n.Resources)) < a.cores {
+		out = append(out, miss{filter: filterCores})
+	}
+	for i := range a.devices {
+		if t := a.devices[i].trouble(&n.Resources, l.stock(pos)); t != "" {
+			out = append(out, miss{filter: filterDevice, about: t})
+		}
+	}
+	if len(out) == 0 && a.named > namedBytes {
+		return []miss{{filter: filterDevice, about: "a copy asks for more cores and devices than a plan can name"}}
+	}
+	if len(out) == 0 {
+		return []miss{{filter: filterDevice, about: "each request fits, all of them together do not"}}
 	}
 	return out
 }
@@ -125,7 +159,7 @@ func (m miss) reason(a *ask) string {
 	case filterFlapping:
 		return fmt.Sprintf("node came back more than %d times in %s", flapReturns, flapWindow)
 	case filterPool:
-		return fmt.Sprintf("job wants node pool %q", poolOf(a.job.NodePool))
+		return fmt.Sprintf("job wants node pool %q", state.PoolOf(a.job.NodePool))
 	case filterDatacenter:
 		return fmt.Sprintf("datacenter %q is none of %s", m.about, strings.Join(a.job.Datacenters, ", "))
 	case filterDriver:
@@ -133,7 +167,11 @@ func (m miss) reason(a *ask) string {
 	case filterConstraint:
 		return fmt.Sprintf("constraint %q is false", m.check)
 	case filterCPU:
-		return fmt.Sprintf("asks %d MHz, more than is free", a.res.CPU)
+		return a.cpuReason(m)
+	case filterCores:
+		return fmt.Sprintf("asks %d whole cores, more than are free", a.cores)
+	case filterDevice:
+		return m.about
 	case filterMemory:
 		return fmt.Sprintf("asks %d MiB, more than is free", a.res.MemoryMB)
 	case filterDisk:
@@ -149,6 +187,19 @@ func (m miss) reason(a *ask) string {
 	return m.limit.reason(m.about == "unset")
 }
 
+// cpuReason says what cpu a group asks for. A group that counts in cores asks for other MHz on every node.
+func (a *ask) cpuReason(m miss) string {
+	switch {
+	case m.about != "":
+		return m.about
+	case a.cores > 0:
+		return fmt.Sprintf("asks for %d whole cores, and the node has less cpu free than they are", a.cores)
+	case a.byNode:
+		return "asks for a share of a core, more than is free"
+	}
+	return fmt.Sprintf("asks %d MHz, more than is free", a.res.CPU)
+}
+
 // reason says why a distinct_property excludes a node.
 func (l *limit) reason(unset bool) string {
 	if unset {
@@ -160,20 +211,33 @@ func (l *limit) reason(unset bool) string {
 // sentence is the miss in words about one node.
 func (l *ledger) sentence(m miss, a *ask, pos int) string {
 	n := l.fleet.nodes[pos]
-	free, of := l.free[pos], n.node.Resources
+	want, free, of := a.on(n.node), l.free[pos], &n.node.Resources
 	switch m.filter {
 	case filterCPU:
-		return fmt.Sprintf("cpu: asks %d MHz, %d MHz free of %d MHz", a.res.CPU, free.CPU, of.CPU)
+		if m.about == "" {
+			return fmt.Sprintf("cpu: asks %d MHz, %d MHz free of %d MHz", want.CPU, free.CPU, of.CPU)
+		}
 	case filterMemory:
-		return fmt.Sprintf("memory: asks %d MiB, %d MiB free of %d MiB", a.res.MemoryMB, free.MemoryMB, of.MemoryMB)
+		return fmt.Sprintf("memory: asks %d MiB, %d MiB free of %d MiB", want.MemoryMB, free.MemoryMB, of.MemoryMB)
 	case filterDisk:
-		return fmt.Sprintf("disk: asks %d MiB, %d MiB free of %d MiB", a.res.DiskMB, free.DiskMB, of.DiskMB)
+		return fmt.Sprintf("disk: asks %d MiB, %d MiB free of %d MiB", want.DiskMB, free.DiskMB, of.DiskMB)
+	case filterCores:
+		return fmt.Sprintf("cores: asks %d whole cores, %d free of %d", a.cores, len(l.stock(pos).freeCores(of)), len(of.Cores))
 	case filterConstraint:
 		return m.check.describe(n.node)
 	case filterFlapping:
 		return fmt.Sprintf("flapping: %s; new work in %s", m.reason(a), time.Duration(n.heldUntil-l.now).Round(time.Second))
 	case filterPool:
-		return fmt.Sprintf("node pool: %s, the node is in %q", m.reason(a), poolOf(n.node.NodePool))
+		return fmt.Sprintf("node pool: %s, the node is in %q", m.reason(a), state.PoolOf(n.node.NodePool))
 	}
-	return m.filter + ": " + m.reason(a)
+	return m.say(a)
+}
+
+// say is the filter's name and its reason, the name once.
+func (m miss) say(a *ask) string {
+	reason := m.reason(a)
+	if strings.HasPrefix(reason, m.filter+" ") {
+		return reason
+	}
+	return m.filter + ": " + reason
 }

@@ -35,10 +35,11 @@ type class struct {
 type fleetNode struct {
 	node      *state.Node
 	class     *class
-	free      state.AllocResources // may be negative on a node that shrank
-	ports     *portSet             // taken by allocations, or reserved
-	heldUntil int64                // no new work before this time: the node flaps
-	shed      []string             // copies that do not fit any more since the node shrank
+	free      room     // may be negative on a node that shrank
+	ports     *portSet // taken by allocations, or reserved
+	stock     *stock   // cores and devices taken
+	heldUntil int64    // no new work before this time: the node flaps
+	shed      []string // copies that do not fit any more since the node shrank
 }
 
 // newFleet builds the fleet of a snapshot.
@@ -106,10 +107,12 @@ func (f *fleet) position(id string) int {
 func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fleetNode {
 	fn := &fleetNode{
 		node:      n,
-		free:      state.AllocResources{CPU: n.Resources.CPU, MemoryMB: n.Resources.MemoryMB, DiskMB: n.Resources.DiskMB},
+		free:      roomOf(&n.Resources),
 		heldUntil: flapsUntil(n),
 	}
 	var live []*state.Alloc
+	var held pieces
+	lost := false // something is held that is not there any more
 	ports := &portSet{}
 	taken := len(n.Resources.ReservedPorts)
 	for _, p := range n.Resources.ReservedPorts {
@@ -119,7 +122,12 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 		if !snap.Holds(a) {
 			continue
 		}
-		fn.free = minus(fn.free, a.Resources)
+		fn.free = minus(fn.free, heldBy(&a.Resources))
+		if len(a.Resources.Cores)+len(a.Resources.Devices) > 0 {
+			p := piecesOf(&a.Resources)
+			held.cores, held.devices = append(held.cores, p.cores...), append(held.devices, p.devices...)
+			lost = lost || lostPieces(&n.Resources, &a.Resources)
+		}
 		if !a.TerminalDesired() {
 			live = append(live, a)
 		}
@@ -131,7 +139,8 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 	if taken > 0 {
 		fn.ports = ports
 	}
-	if n.Status == state.NodeStatusReady && !within(state.AllocResources{}, fn.free) {
+	fn.stock = fn.stock.with(&n.Resources, held)
+	if n.Status == state.NodeStatusReady && (lost || !within(room{}, fn.free)) {
 		fn.shed = excess(n, live)
 	}
 	if old != nil && old.node == n {
@@ -143,21 +152,23 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 }
 
 // excess chooses which live copies a node that shrank must lose: the least important first, of equal ones the youngest. Copies
-// that are to stop anyway are on their way already.
+// that are to stop anyway are on their way already. A copy whose core or device is gone must go in any case.
 func excess(n *state.Node, live []*state.Alloc) []string {
-	free := state.AllocResources{CPU: n.Resources.CPU, MemoryMB: n.Resources.MemoryMB, DiskMB: n.Resources.DiskMB}
+	free := roomOf(&n.Resources)
 	for _, a := range live {
-		free = minus(free, a.Resources)
+		free = minus(free, heldBy(&a.Resources))
 	}
 	slices.SortFunc(live, func(a, b *state.Alloc) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), sign(newer(a, b), newer(b, a)))
+		return cmp.Or(sign(lostPieces(&n.Resources, &a.Resources), lostPieces(&n.Resources, &b.Resources)),
+			cmp.Compare(a.Priority, b.Priority), sign(newer(a, b), newer(b, a)))
 	})
 	var out []string
 	for _, a := range live {
-		helps := free.CPU < 0 && a.Resources.CPU > 0 || free.MemoryMB < 0 && a.Resources.MemoryMB > 0 || free.DiskMB < 0 && a.Resources.DiskMB > 0
-		if helps {
+		r := heldBy(&a.Resources)
+		helps := free.CPU < 0 && r.CPU > 0 || free.MemoryMB < 0 && r.MemoryMB > 0 || free.DiskMB < 0 && r.DiskMB > 0
+		if helps || lostPieces(&n.Resources, &a.Resources) {
 			out = append(out, a.ID)
-			free = plus(free, a.Resources)
+			free = plus(free, r)
 		}
 	}
 	return out
@@ -190,6 +201,11 @@ func (n *fleetNode) takesWork(now int64) bool {
 	return n.node.Status == state.NodeStatusReady && n.node.Eligibility == state.NodeEligible && n.heldUntil <= now
 }
 
+// fits reports whether a copy has room on the node.
+func (n *fleetNode) fits(a *ask) bool {
+	return hasRoom(a, n.node, n.free, n.ports) && (!a.piecemeal() || hasPieces(a, n.node, n.stock))
+}
+
 // gains reports whether n may take, or keep, something that it could not as old. Time is left out: see fleet.released.
 func (n *fleetNode) gains(old *fleetNode) bool {
 	if !slices.Equal(n.shed, old.shed) {
@@ -200,7 +216,7 @@ func (n *fleetNode) gains(old *fleetNode) bool {
 	}
 	return n.node != old.node || n.class != old.class ||
 		n.free.CPU > old.free.CPU || n.free.MemoryMB > old.free.MemoryMB || n.free.DiskMB > old.free.DiskMB ||
-		!n.ports.covers(old.ports)
+		!n.ports.covers(old.ports) || !n.stock.covers(old.stock)
 }
 
 // released returns the nodes whose hold for flapping ended after since and not after now, and when the next one ends.
@@ -238,7 +254,7 @@ func classKey(n *state.Node) string {
 	}
 	part(n.Region)
 	part(n.Datacenter)
-	part(poolOf(n.NodePool))
+	part(state.PoolOf(n.NodePool))
 	part(n.NodeClass)
 	for _, m := range []map[string]string{n.Attributes, n.Meta} {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -259,25 +275,4 @@ func classKey(n *state.Node) string {
 // isUnique reports whether an attribute differs from node to node by nature.
 func isUnique(name string) bool {
 	return strings.HasPrefix(name, "unique.") || strings.Contains(name, ".unique.")
-}
-
-// poolOf is the node pool that a name means.
-func poolOf(name string) string {
-	if name == "" {
-		return "default"
-	}
-	return name
-}
-
-func minus(a, b state.AllocResources) state.AllocResources {
-	return state.AllocResources{CPU: a.CPU - b.CPU, MemoryMB: a.MemoryMB - b.MemoryMB, DiskMB: a.DiskMB - b.DiskMB}
-}
-
-func plus(a, b state.AllocResources) state.AllocResources {
-	return state.AllocResources{CPU: a.CPU + b.CPU, MemoryMB: a.MemoryMB + b.MemoryMB, DiskMB: a.DiskMB + b.DiskMB}
-}
-
-// within reports whether a fits in b.
-func within(a, b state.AllocResources) bool {
-	return a.CPU <= b.CPU && a.MemoryMB <= b.MemoryMB && a.DiskMB <= b.DiskMB
 }

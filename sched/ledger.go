@@ -11,20 +11,22 @@ import (
 type ledger struct {
 	fleet     *fleet
 	now       int64
-	algorithm Algorithm
-	works     []bool // takes new work at all
-	free      []state.AllocResources
+	algorithm Algorithm // by which the job being decided is placed
+	works     []bool    // takes new work at all
+	free      []room
 	ports     []*portSet
+	stocks    map[int]*stock // of nodes whose cores or devices this pass has taken or given back; the fleet's otherwise
 	verdicts  map[*ask]map[*class]bool
 	kept      []kept
 }
 
-func newLedger(f *fleet, now int64, algorithm Algorithm) *ledger {
+func newLedger(f *fleet, now int64) *ledger {
 	l := &ledger{
-		fleet: f, now: now, algorithm: algorithm,
+		fleet: f, now: now,
 		works:    make([]bool, len(f.nodes)),
-		free:     make([]state.AllocResources, len(f.nodes)),
+		free:     make([]room, len(f.nodes)),
 		ports:    make([]*portSet, len(f.nodes)),
+		stocks:   map[int]*stock{},
 		verdicts: map[*ask]map[*class]bool{},
 	}
 	for i, n := range f.nodes {
@@ -52,33 +54,54 @@ func (l *ledger) open(a *ask, pos int) bool {
 	return ok && passAll(a.uniques, n.node)
 }
 
+// stock is what is taken of a node's cores and devices.
+func (l *ledger) stock(pos int) *stock {
+	if s, changed := l.stocks[pos]; changed {
+		return s
+	}
+	return l.fleet.nodes[pos].stock
+}
+
 // fits reports whether one more copy has room on a node.
 func (l *ledger) fits(a *ask, pos int) bool {
-	return hasRoom(a, l.fleet.nodes[pos].node, l.free[pos], l.ports[pos])
+	n := l.fleet.nodes[pos].node
+	return hasRoom(a, n, l.free[pos], l.ports[pos]) && (!a.piecemeal() || hasPieces(a, n, l.stock(pos)))
 }
 
 // fitsWithout reports whether a copy would have room on the node of an allocation once that has ended.
 func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
-	return hasRoom(a, l.fleet.nodes[pos].node, plus(l.free[pos], gone.Resources), l.ports[pos].without(portsOf(gone)...))
+	n := l.fleet.nodes[pos].node
+	return hasRoom(a, n, plus(l.free[pos], heldBy(&gone.Resources)), l.ports[pos].without(portsOf(gone)...)) &&
+		(!a.piecemeal() || hasPieces(a, n, l.stock(pos).without(piecesOf(&gone.Resources))))
 }
 
 // exchange keeps the room of an allocation, once it has ended, for a copy that is to follow it on its node: no other copy of the
 // job may count on it. What the allocation holds beyond that is not free before. It lasts until release: other jobs see what is.
 func (l *ledger) exchange(a *ask, pos int, gone *state.Alloc) {
-	free, after := l.free[pos], minus(plus(l.free[pos], gone.Resources), a.res)
-	l.free[pos] = state.AllocResources{
+	n := l.fleet.nodes[pos].node
+	free, after := l.free[pos], minus(plus(l.free[pos], heldBy(&gone.Resources)), a.on(n))
+	l.free[pos] = room{
 		CPU: min(free.CPU, after.CPU), MemoryMB: min(free.MemoryMB, after.MemoryMB), DiskMB: min(free.DiskMB, after.DiskMB),
 	}
 	ports := slices.DeleteFunc(staticOf(a), l.ports[pos].has)
 	l.ports[pos] = l.ports[pos].with(ports...)
-	l.kept = append(l.kept, kept{pos, minus(free, l.free[pos]), ports})
+	k := kept{pos: pos, res: minus(free, l.free[pos]), ports: ports}
+	if a.piecemeal() {
+		held := l.stock(pos)
+		next, _ := choosePieces(a, n, held.without(piecesOf(&gone.Resources)))
+		k.pieces.cores = slices.DeleteFunc(next.cores, held.hasCore)
+		k.pieces.devices = slices.DeleteFunc(next.devices, held.hasDevice)
+		l.takePieces(pos, k.pieces)
+	}
+	l.kept = append(l.kept, k)
 }
 
 // kept is room that is kept for a copy of the job being decided.
 type kept struct {
-	pos   int
-	res   state.AllocResources
-	ports []int
+	pos    int
+	res    room
+	ports  []int
+	pieces pieces
 }
 
 // release gives up what was kept.
@@ -86,12 +109,18 @@ func (l *ledger) release() {
 	for _, k := range l.kept {
 		l.free[k.pos] = plus(l.free[k.pos], k.res)
 		l.ports[k.pos] = l.ports[k.pos].without(k.ports...)
+		l.givePieces(k.pos, k.pieces)
 	}
 	l.kept = nil
 }
 
-func hasRoom(a *ask, n *state.Node, free state.AllocResources, ports *portSet) bool {
-	if !within(a.res, free) {
+// hasRoom reports whether a copy has room among what a node has much of.
+func hasRoom(a *ask, n *state.Node, free room, ports *portSet) bool {
+	if a.byNode {
+		if n.Resources.MHzPerCore <= 0 || !within(a.on(n), free) {
+			return false
+		}
+	} else if !within(a.res, free) {
 		return false
 	}
 	for _, p := range a.static {
@@ -100,6 +129,44 @@ func hasRoom(a *ask, n *state.Node, free state.AllocResources, ports *portSet) b
 		}
 	}
 	return a.dynamic == 0 || freeDynamic(a, n, ports) >= a.dynamic
+}
+
+// hasPieces reports whether a node has the cores and devices of a copy.
+func hasPieces(a *ask, n *state.Node, taken *stock) bool {
+	_, ok := choosePieces(a, n, taken)
+	return ok
+}
+
+// choosePieces picks the cores and devices of a copy: the lowest free cores, and of the devices that it likes best the first free
+// ones. The slices are the caller's.
+func choosePieces(a *ask, n *state.Node, taken *stock) (p pieces, ok bool) {
+	if a.named > namedBytes {
+		return p, false
+	}
+	if a.cores > 0 {
+		free := taken.freeCores(&n.Resources)
+		if len(free) < a.cores {
+			return p, false
+		}
+		p.cores = slices.Clone(free[:a.cores])
+	}
+	if len(a.devices) > 0 {
+		p.devices, _, ok = findDevices(a.devices, &n.Resources, taken)
+		return p, ok
+	}
+	return p, true
+}
+
+func (l *ledger) takePieces(pos int, p pieces) {
+	if !p.none() {
+		l.stocks[pos] = l.stock(pos).with(&l.fleet.nodes[pos].node.Resources, p)
+	}
+}
+
+func (l *ledger) givePieces(pos int, p pieces) {
+	if !p.none() {
+		l.stocks[pos] = l.stock(pos).without(p)
+	}
 }
 
 // freeDynamic counts the free ports of a node's dynamic range beside those that the group takes by number.
@@ -117,13 +184,25 @@ func freeDynamic(a *ask, n *state.Node, ports *portSet) int {
 	return free
 }
 
-// take gives a copy its room on a node and returns its dynamic ports.
-func (l *ledger) take(a *ask, pos int, salt uint64) []int {
-	r := l.fleet.nodes[pos].node.Resources
-	l.free[pos] = minus(l.free[pos], a.res)
-	picked := l.ports[pos].pick(max(1, r.MinDynamicPort), min(65535, r.MaxDynamicPort), a.dynamic, salt, a.static)
-	l.ports[pos] = l.ports[pos].with(staticOf(a)...).with(picked...)
-	return picked
+// take gives a copy its room on a node and returns its dynamic ports, cores and devices.
+func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
+	n := l.fleet.nodes[pos].node
+	r := &n.Resources
+	l.free[pos] = minus(l.free[pos], a.on(n))
+	ports = l.ports[pos].pick(max(1, r.MinDynamicPort), min(65535, r.MaxDynamicPort), a.dynamic, salt, a.static)
+	l.ports[pos] = l.ports[pos].with(staticOf(a)...).with(ports...)
+	if a.piecemeal() {
+		p, _ = choosePieces(a, n, l.stock(pos))
+		l.takePieces(pos, p)
+	}
+	return ports, p
+}
+
+// giveBack undoes take.
+func (l *ledger) giveBack(a *ask, pos int, ports []int, p pieces) {
+	l.free[pos] = plus(l.free[pos], a.on(l.fleet.nodes[pos].node))
+	l.ports[pos] = l.ports[pos].without(staticOf(a)...).without(ports...)
+	l.givePieces(pos, p)
 }
 
 func staticOf(a *ask) []int {
@@ -140,70 +219,4 @@ func portsOf(a *state.Alloc) []int {
 		out = append(out, p.HostPort)
 	}
 	return out
-}
-
-// usage counts where a job's copies are, for anti-affinity and for the limits.
-type usage struct {
-	fleet  *fleet
-	groups map[string]map[int]int    // group → node → copies
-	counts map[string]map[string]int // limit → host or value → copies
-	limits map[string][]*limit       // group → the limits that its copies count for
-}
-
-func newUsage(f *fleet, asks []*ask) *usage {
-	u := &usage{fleet: f, groups: map[string]map[int]int{}, counts: map[string]map[string]int{}, limits: map[string][]*limit{}}
-	for _, a := range asks {
-		u.groups[a.group.Name] = map[int]int{}
-		u.limits[a.group.Name] = a.limits
-		for _, l := range a.limits {
-			u.counts[l.key()] = map[string]int{}
-		}
-	}
-	return u
-}
-
-// add counts by more (or, negative, fewer) copies of a group on a node.
-func (u *usage) add(group string, pos, by int) {
-	if pos < 0 || u.groups[group] == nil {
-		return
-	}
-	u.groups[group][pos] += by
-	n := u.fleet.nodes[pos].node
-	for _, l := range u.limits[group] {
-		if v, ok := l.value(n); ok {
-			u.counts[l.key()][v] += by
-		}
-	}
-}
-
-// value is what a copy on the node counts for.
-func (l *limit) value(n *state.Node) (string, bool) {
-	if l.hosts {
-		return n.ID, true
-	}
-	return interpolate(l.target, n)
-}
-
-// exceeded returns the first limit that another copy on the node would break, or nil.
-func (u *usage) exceeded(a *ask, pos int) *limit {
-	n := u.fleet.nodes[pos].node
-	for _, l := range a.limits {
-		if v, ok := l.value(n); !ok || u.counts[l.key()][v] >= l.max {
-			return l
-		}
-	}
-	return nil
-}
-
-// beside counts the copies that a new one on the node would share it with. Where hosts must differ all copies in that scope
-// count, so that nodes which are out of the question come last.
-func (u *usage) beside(a *ask, pos int) int {
-	if slices.ContainsFunc(a.limits, func(l *limit) bool { return l.hosts && l.scope == "" }) {
-		n := 0
-		for _, nodes := range u.groups {
-			n += nodes[pos]
-		}
-		return n
-	}
-	return u.groups[a.group.Name][pos]
 }

@@ -88,7 +88,7 @@ type suspect struct {
 }
 
 func (j *judgement) pool(name string) *poolView {
-	name = poolOf(name)
+	name = state.PoolOf(name)
 	p := j.pools[name]
 	if p == nil {
 		p = &poolView{name: name, fresh: map[string]bool{}}

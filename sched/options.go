@@ -1,19 +1,23 @@
 package sched
 
-import "time"
+import (
+	"time"
+
+	"github.com/drover-io/drover/state"
+)
 
 // Algorithm says which of several fitting nodes is the best.
 type Algorithm string
 
 // Placement algorithms.
 const (
-	BinPack Algorithm = "binpack" // fill nodes one after the other, so that large asks still find room
-	Spread  Algorithm = "spread"  // keep all nodes equally free
+	BinPack Algorithm = state.AlgorithmBinPack // fill nodes one after the other, so that large asks still find room
+	Spread  Algorithm = state.AlgorithmSpread  // keep all nodes equally free
 )
 
 // Options are the settings of the deciders. Fields that are zero have the value of DefaultOptions.
 type Options struct {
-	Algorithm    Algorithm
+	Algorithm    Algorithm     // where neither the job's node pool nor the cluster's scheduler configuration says
 	LostAfter    time.Duration // a node disconnected for so long is down
 	EvictionHold time.Duration // how long the guard holds all evictions of a pool that went silent as a whole
 	PlanCopies   int           // copies changed by one plan at most; an all_at_once group may be larger

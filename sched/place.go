@@ -1,18 +1,10 @@
 package sched
 
 import (
-	"container/heap"
-	"math"
 	"slices"
+	"strconv"
 
 	"github.com/drover-io/drover/state"
-)
-
-// What a node's score loses. A score without them lies between 0 and 1.
-const (
-	besideService = 1.0 // per copy of the same group there: a machine's death should take one copy of a service, not two
-	besideBatch   = 0.5 // for a node that has all copies of a batch group: packing matters more
-	avoidPenalty  = 2.0 // for a node on which this copy failed before
 )
 
 // request is one copy that wants a node.
@@ -38,50 +30,49 @@ const (
 // placement is a request with a node.
 type placement struct {
 	request
-	pos   int
-	ports []int
-}
-
-// candidate is a node that could take a copy. A candidate with an old stamp has been superseded.
-type candidate struct {
-	pos   int
-	stamp int
-	score float64
-}
-
-// candidates is a heap with the best node first; of equal ones the first in ID order.
-type candidates []candidate
-
-func (c candidates) Len() int      { return len(c) }
-func (c candidates) Swap(i, j int) { c[i], c[j] = c[j], c[i] }
-func (c candidates) Less(i, j int) bool {
-	if c[i].score != c[j].score {
-		return c[i].score > c[j].score
-	}
-	return c[i].pos < c[j].pos
-}
-
-// Push is heap.Interface's.
-func (c *candidates) Push(x any) { *c = append(*c, x.(candidate)) }
-
-// Pop is heap.Interface's.
-func (c *candidates) Pop() any {
-	old := *c
-	last := old[len(old)-1]
-	*c = old[:len(old)-1]
-	return last
+	pos    int
+	ports  []int
+	pieces pieces
 }
 
 // placer places the copies of one group: every node is looked at once, then each copy takes the best.
 type placer struct {
-	ledger *ledger
-	usage  *usage
-	ask    *ask
-	salt   uint64
-	heap   candidates
-	stamps map[int]int // node → stamp of its current candidate
-	moving bool        // some requests stop a copy: a node over a limit may come back under it
-	full   bool        // a request that stops nothing found no node: no other one will
+	ledger  *ledger
+	usage   *usage
+	ask     *ask
+	salt    uint64
+	queue   *queue
+	only    *bucket            // of a group that wishes for nothing
+	classes map[*class]*bucket // nil where the wishes name something unique
+	unnamed []int              // for each spread: values of nodes that are open, and that no target names
+	moving  bool               // some requests stop a copy: a node over a limit may come back under it
+	full    bool               // a request that stops nothing found no node: no other one will
+}
+
+// newPlacer looks at every node once.
+func (l *ledger) newPlacer(a *ask, u *usage, salt uint64) *placer {
+	p := &placer{ledger: l, usage: u, ask: a, salt: salt, queue: newQueue()}
+	switch {
+	case a.likes == nil && len(a.spreads) == 0:
+		p.only = p.queue.bucket("", 0, nil)
+	case !a.wishesUnique():
+		p.classes = map[*class]*bucket{}
+	}
+	for pos := range l.fleet.nodes {
+		if !l.open(a, pos) {
+			continue
+		}
+		b := p.bucket(pos)
+		if l.fits(a, pos) {
+			b.heap = append(b.heap, candidate{pos: pos, score: l.baseScore(a, u, pos)})
+		}
+	}
+	p.unnamed = a.unnamedValues(p.queue.buckets)
+	for _, b := range p.queue.buckets {
+		b.init()
+		b.wish.spread = u.spreadScore(a, b.values, p.unnamed)
+	}
+	return p
 }
 
 // place gives each request the best node there is and takes the room from the ledger. Requests that found none are left.
@@ -89,25 +80,36 @@ func (l *ledger) place(a *ask, u *usage, reqs []request, salt uint64) (placed []
 	if len(reqs) == 0 {
 		return nil, nil
 	}
-	p := &placer{ledger: l, usage: u, ask: a, salt: salt, stamps: map[int]int{}}
+	p := l.newPlacer(a, u, salt)
 	p.moving = slices.ContainsFunc(reqs, func(r request) bool { return r.stop != nil })
-	for pos := range l.fleet.nodes {
-		if l.open(a, pos) && l.fits(a, pos) {
-			p.heap = append(p.heap, candidate{pos: pos, score: p.score(pos)})
-		}
-	}
-	heap.Init(&p.heap)
 	for _, r := range reqs {
 		pos := p.one(r)
 		if pos < 0 {
 			left = append(left, r)
 			continue
 		}
-		placed = append(placed, placement{request: r, pos: pos, ports: l.take(a, pos, salt+uint64(pos))})
-		u.add(a.group.Name, pos, 1)
-		p.refresh(pos)
+		ports, pieces := l.take(a, pos, salt+uint64(pos))
+		placed = append(placed, placement{request: r, pos: pos, ports: ports, pieces: pieces})
+		p.count(pos, 1)
 	}
 	return placed, left
+}
+
+// bucket is where a node's candidates go.
+func (p *placer) bucket(pos int) *bucket {
+	if p.only != nil {
+		return p.only
+	}
+	n := p.ledger.fleet.nodes[pos]
+	if b := p.classes[n.class]; b != nil {
+		return b
+	}
+	affinity, values := p.ask.wishesOn(n.node)
+	b := p.queue.bucket(bucketKey(strconv.FormatFloat(affinity, 'g', -1, 64), values), affinity, values)
+	if p.classes != nil {
+		p.classes[n.class] = b
+	}
+	return b
 }
 
 // one finds the node of a request, -1 for none. What the request stops no longer counts, unless it finds none.
@@ -115,19 +117,17 @@ func (p *placer) one(r request) int {
 	home := -1
 	if r.stop != nil && r.kind != missing {
 		home = p.ledger.fleet.position(r.stop.NodeID)
-		p.usage.add(p.ask.group.Name, home, -1)
-		p.refresh(home)
+		p.count(home, -1)
 	}
 	pos := -1
 	if !p.full {
 		pos = p.best(r)
 		p.full = pos < 0 && home < 0
-	} else if home >= 0 && p.stamps[home] > 0 && p.possible(home) {
+	} else if home >= 0 && p.queue.stamps[home] > 0 && p.possible(home) {
 		pos = home
 	}
 	if pos < 0 && home >= 0 {
-		p.usage.add(p.ask.group.Name, home, 1)
-		p.refresh(home)
+		p.count(home, 1)
 	}
 	return pos
 }
@@ -136,28 +136,39 @@ func (p *placer) possible(pos int) bool {
 	return p.ledger.open(p.ask, pos) && p.ledger.fits(p.ask, pos) && p.usage.exceeded(p.ask, pos) == nil
 }
 
-// refresh replaces a node's candidate after something changed there.
-func (p *placer) refresh(pos int) {
+// count notes that a node has more or fewer copies of the group: its candidate is another one then, and so is what spreads say of
+// all nodes that have one of its values.
+func (p *placer) count(pos, by int) {
 	if pos < 0 {
 		return
 	}
-	p.stamps[pos]++
-	if p.ledger.open(p.ask, pos) && p.ledger.fits(p.ask, pos) {
-		heap.Push(&p.heap, candidate{pos: pos, stamp: p.stamps[pos], score: p.score(pos)})
+	p.usage.add(p.ask.group.Name, pos, by)
+	p.queue.stamps[pos]++
+	if !p.ledger.open(p.ask, pos) {
+		return
+	}
+	b := p.bucket(pos)
+	if p.ledger.fits(p.ask, pos) {
+		b.push(candidate{pos: pos, stamp: p.queue.stamps[pos], score: p.ledger.baseScore(p.ask, p.usage, pos)})
+	}
+	for _, o := range p.queue.buckets {
+		if o.shares(b) {
+			o.wish.spread = p.usage.spreadScore(p.ask, o.values, p.unnamed)
+		}
 	}
 }
 
 // best takes the best candidate for a request from the heap. A node that the request should avoid is taken only when nothing
 // scores better even after the penalty.
 func (p *placer) best(r request) int {
-	var aside []candidate
-	chosen, fallback := -1, candidate{pos: -1}
-	for len(p.heap) > 0 {
-		c := heap.Pop(&p.heap).(candidate)
-		if c.stamp != p.stamps[c.pos] {
-			continue
+	var aside []popped
+	chosen, fallback := -1, popped{candidate: candidate{pos: -1}}
+	for {
+		c, ok := p.queue.pop()
+		if !ok {
+			break
 		}
-		if fallback.pos >= 0 && fallback.score-avoidPenalty >= c.score {
+		if fallback.pos >= 0 && fallback.total-avoidPenalty >= c.total {
 			aside = append(aside, c)
 			break
 		}
@@ -167,51 +178,20 @@ func (p *placer) best(r request) int {
 			}
 			continue
 		}
-		if slices.Contains(r.avoid, p.ledger.fleet.nodes[c.pos].node.ID) {
-			aside = append(aside, c)
-			if fallback.pos < 0 || c.score > fallback.score {
-				fallback = c
-			}
-			continue
+		if !slices.Contains(r.avoid, p.ledger.fleet.nodes[c.pos].node.ID) {
+			chosen = c.pos
+			break
 		}
-		chosen = c.pos
-		break
+		aside = append(aside, c)
+		if fallback.pos < 0 || c.total > fallback.total {
+			fallback = c
+		}
 	}
 	if chosen < 0 {
 		chosen = fallback.pos
 	}
-	for _, c := range aside { // also the one chosen: refresh supersedes it
-		heap.Push(&p.heap, c)
+	for _, c := range aside { // also a fallback that was chosen: count supersedes it
+		c.putBack()
 	}
 	return chosen
-}
-
-// score says how good a node is for one more copy.
-func (p *placer) score(pos int) float64 {
-	n := p.ledger.fleet.nodes[pos].node
-	free := minus(p.ledger.free[pos], p.ask.res)
-	fit := fitness(free, n.Resources)
-	if p.ledger.algorithm == Spread {
-		fit = 1 - fit
-	}
-	beside := float64(p.usage.beside(p.ask, pos))
-	if p.ask.job.Type == state.JobTypeBatch {
-		return fit - besideBatch*beside/float64(max(1, p.ask.group.Count))
-	}
-	return fit - besideService*beside
-}
-
-// fitness is 1 for a node whose cpu and memory would be used up and 0 for an empty one. It is the best-fit scoring that Google
-// published for its data centres (BestFit v3): 10 to the power of the free share, so that a node with one resource left over
-// scores worse than one on which both run out together.
-func fitness(free state.AllocResources, of state.NodeResources) float64 {
-	f := (20 - math.Exp(math.Ln10*share(free.CPU, of.CPU)) - math.Exp(math.Ln10*share(free.MemoryMB, of.MemoryMB))) / 18
-	return min(1, max(0, f))
-}
-
-func share(free, of int) float64 {
-	if of <= 0 {
-		return 0
-	}
-	return float64(free) / float64(of)
 }

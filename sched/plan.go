@@ -16,6 +16,8 @@ const (
 const (
 	placeBytes  = 24
 	portBytes   = 6
+	coreBytes   = 5
+	deviceBytes = 3 + 6*128 // with the name of the instance, whatever characters it has
 	nodeBytes   = 64
 	nodeIDBytes = 36
 	emptyBytes  = 130 // of a copy that stops and follows nothing, in a record of others that do
@@ -23,6 +25,7 @@ const (
 	eventBytes  = 180
 	recordBytes = 240
 	blockBytes  = 240
+	namedBytes  = planBytes / 4 // a copy whose cores and devices take more is not placed
 )
 
 // planner collects what one pass changes, in columns, within the bounds of one plan.
@@ -90,7 +93,7 @@ func (p *planner) holdsWhole(f *fleet, a *ask, reqs []request) bool {
 }
 
 func requestCost(a *ask, r *request) int {
-	n := placeBytes + portBytes*a.dynamic
+	n := placeBytes + portBytes*a.dynamic + a.named
 	if r.stop != nil {
 		n += stopCost(r.stop, r.description)
 	}
@@ -178,6 +181,8 @@ func (p *planner) add(rec *state.PlanRecord, f *fleet, r *placement, s shape) {
 	rec.Index = append(rec.Index, r.index)
 	rec.Node = append(rec.Node, p.node(f.nodes[r.pos].node))
 	rec.Ports = append(rec.Ports, r.ports...)
+	rec.Cores = append(rec.Cores, r.pieces.cores...)
+	rec.Devices = append(rec.Devices, r.pieces.devices...)
 	if s.stops {
 		var ref state.StopRef
 		if r.stop != nil {

@@ -18,8 +18,8 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 	opts := next.opts.orDefault()
 	seed := next.seed()
 	p := &pass{
-		snap: snap, now: now, salt: salt(seed), shed: next.fleet.overfull(),
-		ledger:  newLedger(next.fleet, now, opts.Algorithm),
+		snap: snap, now: now, salt: salt(seed), shed: next.fleet.overfull(), algorithm: opts.Algorithm,
+		ledger:  newLedger(next.fleet, now),
 		planner: newPlanner(opts.PlanCopies),
 	}
 	cut := p.run(dirty, next.marks)
@@ -48,6 +48,8 @@ type pass struct {
 	shed    map[string]bool // copies that their nodes must lose
 	ledger  *ledger
 	planner *planner
+
+	algorithm Algorithm // where neither the pool nor the cluster says
 }
 
 // run decides the jobs in order until the plan is full, notes in marks which of them to look at again, and reports whether some
@@ -124,8 +126,9 @@ func (p *pass) decide(job *state.Job) outcome {
 	return out
 }
 
-// prepare counts where the job's copies are.
+// prepare counts where the job's copies are, and has the ledger place them as the job's pool wants.
 func (p *pass) prepare(d *jobDiff) outcome {
+	p.ledger.algorithm = Algorithm(p.snap.SchedulerAlgorithm(state.PoolOf(d.job.NodePool), string(p.algorithm)))
 	out := outcome{diff: d, whole: true, due: d.due}
 	asks := make([]*ask, 0, len(d.groups))
 	for _, gd := range d.groups {
@@ -202,8 +205,7 @@ func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
 // giveBack undoes a placement.
 func (p *pass) giveBack(out *outcome, g *groupOutcome, r placement) {
 	l := p.ledger
-	l.free[r.pos] = plus(l.free[r.pos], g.ask.res)
-	l.ports[r.pos] = l.ports[r.pos].without(staticOf(g.ask)...).without(r.ports...)
+	l.giveBack(g.ask, r.pos, r.ports, r.pieces)
 	out.usage.add(g.ask.group.Name, r.pos, -1)
 	if r.kind != missing {
 		out.usage.add(g.ask.group.Name, l.fleet.position(r.stop.NodeID), 1)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/drover-io/drover/state"
 )
@@ -22,8 +23,13 @@ func (l *ledger) suggest(a *ask, t *tally) []state.Suggestion {
 		out = append(out, state.Suggestion{Change: change, Nodes: nodes})
 	}
 	for _, m := range t.order {
-		if nodes := t.only[m]; len(nodes) > 0 {
-			add(l.remedy(m, a, nodes))
+		nodes := t.only[m]
+		if len(nodes) == 0 {
+			continue
+		}
+		add(l.remedy(m, a, nodes))
+		if label := m.label(); label != "" {
+			add(label, len(nodes))
 		}
 	}
 	if near := l.nearest(a, t); len(out) == 0 && near >= 0 {
@@ -45,12 +51,12 @@ func (l *ledger) suggest(a *ask, t *tally) []state.Suggestion {
 func (l *ledger) remedy(m miss, a *ask, nodes []int) (change string, fits int) {
 	group := a.group.Name
 	switch m.filter {
-	case filterCPU:
-		return l.lower("cpu", "MHz", a, nodes, func(r state.AllocResources) int { return r.CPU })
+	case filterCPU, filterCores:
+		return l.lowerCPU(m, a, nodes)
 	case filterMemory:
-		return l.lower("memory", "MiB", a, nodes, func(r state.AllocResources) int { return r.MemoryMB })
+		return lower("memory", "MiB", a, nodes, func(pos int) int { return l.free[pos].MemoryMB })
 	case filterDisk:
-		return l.lower("disk", "MiB", a, nodes, func(r state.AllocResources) int { return r.DiskMB })
+		return lower("disk", "MiB", a, nodes, func(pos int) int { return l.free[pos].DiskMB })
 	case filterConstraint:
 		return fmt.Sprintf("remove constraint %q from group %s", m.check, group), len(nodes)
 	case filterHosts:
@@ -66,10 +72,10 @@ func (l *ledger) remedy(m miss, a *ask, nodes []int) (change string, fits int) {
 		}
 		return fmt.Sprintf("free port %d, or make it dynamic in group %s", m.port, group), len(nodes)
 	case filterPool:
-		pool := poolOf(l.fleet.nodes[nodes[0]].node.NodePool)
+		pool := state.PoolOf(l.fleet.nodes[nodes[0]].node.NodePool)
 		same := 0
 		for _, pos := range nodes {
-			if poolOf(l.fleet.nodes[pos].node.NodePool) == pool {
+			if state.PoolOf(l.fleet.nodes[pos].node.NodePool) == pool {
 				same++
 			}
 		}
@@ -91,18 +97,42 @@ func (l *ledger) remedyNodes(m miss, nodes []int) (change string, fits int) {
 		return "wait until nodes have stopped flapping", len(nodes)
 	case filterDriver:
 		return fmt.Sprintf("repair driver on nodes: %s", m.about), len(nodes)
+	case filterDevice:
+		return fmt.Sprintf("ask for other devices, or add some: %s", m.about), len(nodes)
 	}
 	return "change " + m.filter, len(nodes)
 }
 
-// lower suggests to ask for as much of a resource as the nodes have free at most.
-func (l *ledger) lower(what, unit string, a *ask, nodes []int, of func(state.AllocResources) int) (change string, fits int) {
+// lowerCPU suggests to ask for less cpu, in the unit that the group asks in.
+func (l *ledger) lowerCPU(m miss, a *ask, nodes []int) (change string, fits int) {
+	of := func(pos int) *state.NodeResources { return &l.fleet.nodes[pos].node.Resources }
+	switch {
+	case m.about == noSpeed:
+		return fmt.Sprintf("ask for cpu in MHz in group %s", a.group.Name), len(nodes)
+	case a.cores > 0:
+		return lower("cores", "whole cores", a, nodes, func(pos int) int {
+			n := len(l.stock(pos).freeCores(of(pos)))
+			if speed := of(pos).MHzPerCore; speed > 0 {
+				n = min(n, l.free[pos].CPU/speed)
+			}
+			return n
+		})
+	case a.byNode:
+		return lower("cpu", "thousandths of a core", a, nodes, func(pos int) int {
+			return l.free[pos].CPU * 1000 / max(1, of(pos).MHzPerCore)
+		})
+	}
+	return lower("cpu", "MHz", a, nodes, func(pos int) int { return l.free[pos].CPU })
+}
+
+// lower suggests to ask for as much of a resource as the nodes can give at most.
+func lower(what, unit string, a *ask, nodes []int, of func(pos int) int) (change string, fits int) {
 	most := 0
 	for _, pos := range nodes {
-		most = max(most, of(l.free[pos]))
+		most = max(most, of(pos))
 	}
 	for _, pos := range nodes {
-		if of(l.free[pos]) >= most {
+		if of(pos) >= most {
 			fits++
 		}
 	}
@@ -110,4 +140,24 @@ func (l *ledger) lower(what, unit string, a *ask, nodes []int, of func(state.All
 		return fmt.Sprintf("free %s on the nodes: they have none left for group %s", what, a.group.Name), len(nodes)
 	}
 	return fmt.Sprintf("lower %s of group %s to %d %s or less", what, a.group.Name, most, unit), fits
+}
+
+// label is what an operator could write into the configuration of nodes that fail a constraint about their meta, "" for others.
+func (m miss) label() string {
+	if m.filter != filterConstraint {
+		return ""
+	}
+	c := m.check.constraint
+	key, isMeta := strings.CutPrefix(strings.TrimSpace(c.LTarget), "${meta.")
+	key, closed := strings.CutSuffix(key, "}")
+	if !isMeta || !closed || strings.Contains(c.RTarget, "${") {
+		return ""
+	}
+	switch operand(c.Operand) {
+	case state.OperandEqual:
+		return fmt.Sprintf("set %s = %q in the client meta of nodes", key, c.RTarget)
+	case state.OperandIsSet:
+		return fmt.Sprintf("set %s in the client meta of nodes", key)
+	}
+	return ""
 }

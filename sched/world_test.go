@@ -35,6 +35,7 @@ func newWorld(t rapid.TB, opts Options) *world {
 	}
 	w.must(state.InitCluster{ClusterID: "herd", Time: w.now})
 	w.must(state.Lead{NodeID: "leader", Time: w.now})
+	w.must(state.RaiseLevel{Term: w.term, Level: state.MaxLevel, Time: w.now})
 	return w
 }
 
@@ -206,13 +207,26 @@ func (w *world) checkCapacity() {
 	w.t.Helper()
 	s := w.snap()
 	for n := range s.Nodes() {
-		var used state.AllocResources
-		ports := map[int]string{}
+		var used room
+		ports, cores, devices := map[int]string{}, map[int]string{}, map[string]string{}
 		for a := range s.AllocsByNode(n.ID) {
 			if !s.Holds(a) {
 				continue
 			}
-			used = plus(used, a.Resources)
+			used = plus(used, heldBy(&a.Resources))
+			for _, c := range a.Resources.Cores {
+				if other, taken := cores[c]; taken {
+					w.t.Fatalf("core %d of %s is held by %s and %s", c, n.ID, other, a.ID)
+				}
+				cores[c] = a.ID
+			}
+			for _, id := range piecesOf(&a.Resources).devices {
+				d, _ := n.Resources.Device(id)
+				if other, taken := devices[id]; taken && d != nil && !d.Shared {
+					w.t.Fatalf("device %s of %s is held by %s and %s", id, n.ID, other, a.ID)
+				}
+				devices[id] = a.ID
+			}
 			for _, p := range a.Ports {
 				if other, taken := ports[p.HostPort]; taken {
 					w.t.Fatalf("port %d of %s is held by %s and %s", p.HostPort, n.ID, other, a.ID)
@@ -220,7 +234,7 @@ func (w *world) checkCapacity() {
 				ports[p.HostPort] = a.ID
 			}
 		}
-		if !w.shrunk[n.ID] && !within(used, state.AllocResources{CPU: n.Resources.CPU, MemoryMB: n.Resources.MemoryMB, DiskMB: n.Resources.DiskMB}) {
+		if !w.shrunk[n.ID] && !within(used, roomOf(&n.Resources)) {
 			w.t.Fatalf("node %s has %+v and holds %+v", n.ID, n.Resources, used)
 		}
 	}

@@ -1,0 +1,136 @@
+package sched
+
+import "strings"
+
+// candidate is a node that could take a copy. A candidate with an old stamp has been superseded.
+type candidate struct {
+	pos   int
+	stamp int
+	score float64
+}
+
+func (c candidate) better(o candidate) bool {
+	return c.score > o.score || c.score == o.score && c.pos < o.pos
+}
+
+// bucket is the candidates that a group's affinities and spreads cannot tell apart: what these say of them is said once, so that a
+// copy which changes it for a thousand nodes costs as much as one that changes it for none. A heap, the best candidate first; of
+// equal ones the first in ID order.
+type bucket struct {
+	wish   wishScore
+	values []string // one for each spread
+	heap   []candidate
+}
+
+// wishScore is what affinities and spreads say of a node, each from -1 to 1.
+type wishScore struct {
+	affinity float64
+	spread   float64
+}
+
+func (w wishScore) sum() float64 { return w.affinity + w.spread }
+
+// init makes a heap of candidates that were appended.
+func (b *bucket) init() {
+	for i := len(b.heap)/2 - 1; i >= 0; i-- {
+		b.down(i)
+	}
+}
+
+func (b *bucket) push(c candidate) {
+	b.heap = append(b.heap, c)
+	for i := len(b.heap) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !b.heap[i].better(b.heap[parent]) {
+			break
+		}
+		b.heap[i], b.heap[parent] = b.heap[parent], b.heap[i]
+		i = parent
+	}
+}
+
+// pop takes the best candidate of a bucket that has some.
+func (b *bucket) pop() candidate {
+	best, last := b.heap[0], len(b.heap)-1
+	b.heap[0] = b.heap[last]
+	b.heap = b.heap[:last]
+	b.down(0)
+	return best
+}
+
+func (b *bucket) down(i int) {
+	for {
+		best := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(b.heap); child++ {
+			if b.heap[child].better(b.heap[best]) {
+				best = child
+			}
+		}
+		if best == i {
+			return
+		}
+		b.heap[i], b.heap[best] = b.heap[best], b.heap[i]
+		i = best
+	}
+}
+
+// queue is the candidates of one group.
+type queue struct {
+	buckets []*bucket
+	byKey   map[string]*bucket
+	stamps  map[int]int // node → stamp of its current candidate
+}
+
+func newQueue() *queue {
+	return &queue{byKey: map[string]*bucket{}, stamps: map[int]int{}}
+}
+
+// bucket is the one of nodes with some score by affinity and some values for the spreads.
+func (q *queue) bucket(key string, affinity float64, values []string) *bucket {
+	b := q.byKey[key]
+	if b == nil {
+		b = &bucket{wish: wishScore{affinity: affinity}, values: values}
+		q.byKey[key] = b
+		q.buckets = append(q.buckets, b)
+	}
+	return b
+}
+
+// popped is a candidate taken from its bucket, with its whole score.
+type popped struct {
+	candidate
+	total float64
+	from  *bucket
+}
+
+func (p popped) better(o popped) bool {
+	return p.total > o.total || p.total == o.total && p.pos < o.pos
+}
+
+// putBack returns the candidate to its bucket.
+func (p popped) putBack() { p.from.push(p.candidate) }
+
+// pop takes the best candidate of all. It reports false when there is none.
+func (q *queue) pop() (best popped, ok bool) {
+	for _, b := range q.buckets {
+		for len(b.heap) > 0 && b.heap[0].stamp != q.stamps[b.heap[0].pos] {
+			b.pop()
+		}
+		if len(b.heap) == 0 {
+			continue
+		}
+		c := popped{b.heap[0], b.heap[0].score + b.wish.sum(), b}
+		if !ok || c.better(best) {
+			best, ok = c, true
+		}
+	}
+	if ok {
+		best.from.pop()
+	}
+	return best, ok
+}
+
+// bucketKey joins what tells buckets apart.
+func bucketKey(affinity string, values []string) string {
+	return affinity + "\x00" + strings.Join(values, "\x00,")
+}

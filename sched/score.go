@@ -1,0 +1,137 @@
+package sched
+
+import (
+	"math"
+	"slices"
+
+	"github.com/drover-io/drover/state"
+)
+
+// The score of a node for one more copy of a group is the mean of what these say of it, each from -1 (as bad as can be) to 1:
+//
+//   - how well the copy fits there, by the algorithm. For a service it is divided by the group's count: the more copies, the
+//     less packing matters beside where they are to each other.
+//   - how many of the group's copies are there already, as a part of all. Together the two mean that two copies of a service
+//     share a machine only where they must, whatever else is there: a machine's death should take one copy, not two.
+//   - what the job's affinities say of the node,
+//   - what its spreads say of it,
+//   - what the affinities of its devices say of those that are free there,
+//   - and, for a copy that failed before, a penalty where it did. It is larger than the others, so that no wish makes up for it.
+//
+// A score that a group has no use for does not count in the mean. All nodes have the same ones, so that the sum orders them too.
+const (
+	scoreAntiAffinity = "job-anti-affinity"
+	scoreAffinity     = "node-affinity"
+	scoreSpread       = "allocation-spread"
+	scoreDevices      = "devices"
+	scorePenalty      = "node-reschedule-penalty"
+
+	besideBatch  = 0.5 // for a node that has all copies of a batch group: packing matters more
+	avoidPenalty = 2.0 // for a node on which this copy failed before
+)
+
+// baseScore is the part of a node's score that no other node's copies change.
+func (l *ledger) baseScore(a *ask, u *usage, pos int) float64 {
+	score := l.fitScore(a, pos) + u.besideScore(a, pos)
+	if likedBy(a.devices) > 0 {
+		score += l.deviceScore(a, pos)
+	}
+	return score
+}
+
+// fitScore says how well one more copy fits on a node.
+func (l *ledger) fitScore(a *ask, pos int) float64 {
+	n := l.fleet.nodes[pos].node
+	fit := fitness(minus(l.free[pos], a.on(n)), &n.Resources)
+	if l.algorithm == Spread {
+		fit = 1 - fit
+	}
+	if a.job.Type == state.JobTypeBatch {
+		return fit
+	}
+	return fit / float64(max(1, a.group.Count))
+}
+
+// besideScore is 0 for a node without copies of the group and the lower the more of them it has.
+func (u *usage) besideScore(a *ask, pos int) float64 {
+	part := float64(u.beside(a, pos)) / float64(max(1, a.group.Count))
+	if a.job.Type == state.JobTypeBatch {
+		return -besideBatch * part
+	}
+	return -part
+}
+
+// deviceScore is what the job says of the devices that it would get on a node.
+func (l *ledger) deviceScore(a *ask, pos int) float64 {
+	_, liked, _ := findDevices(a.devices, &l.fleet.nodes[pos].node.Resources, l.stock(pos))
+	return liked
+}
+
+// fitness is 1 for a node whose cpu and memory would be used up and 0 for an empty one. It is the best-fit scoring that Google
+// published for its data centres (BestFit v3): 10 to the power of the free share, so that a node with one resource left over
+// scores worse than one on which both run out together.
+func fitness(free room, of *state.NodeResources) float64 {
+	f := (20 - math.Exp(math.Ln10*share(free.CPU, of.CPU)) - math.Exp(math.Ln10*share(free.MemoryMB, of.MemoryMB))) / 18
+	return min(1, max(0, f))
+}
+
+func share(free, of int) float64 {
+	if of <= 0 {
+		return 0
+	}
+	return float64(free) / float64(of)
+}
+
+// wishesUnique reports whether an affinity or a spread names something that differs from node to node.
+func (a *ask) wishesUnique() bool {
+	return a.likes != nil && a.likes.unique || slices.ContainsFunc(a.spreads, func(s *spread) bool { return namesUnique(s.attribute) })
+}
+
+// wishesOn is what affinities say of a node, and its values for the spreads.
+func (a *ask) wishesOn(n *state.Node) (affinity float64, values []string) {
+	look := nodeLook(n)
+	for _, s := range a.spreads {
+		values = append(values, s.value(look))
+	}
+	return a.likes.score(look), values
+}
+
+// unnamedValues counts, for each spread, the values that nodes have and no target names.
+func (a *ask) unnamedValues(buckets []*bucket) []int {
+	out := make([]int, len(a.spreads))
+	for i, s := range a.spreads {
+		seen := map[string]bool{}
+		for _, b := range buckets {
+			v := b.values[i]
+			if _, named := s.targets[v]; !named && v != unset && !seen[v] {
+				seen[v] = true
+				out[i]++
+			}
+		}
+	}
+	return out
+}
+
+// spreadScore is what a group's spreads say of nodes with some values.
+func (u *usage) spreadScore(a *ask, values []string, unnamed []int) float64 {
+	score, total := 0.0, 0.0
+	for i, s := range u.spread[a.group.Name] {
+		wanted := s.wanted(values[i], a.group.Count, unnamed[i])
+		score += s.weight * spreadScore(values[i], s.copies[values[i]], wanted)
+		total += s.weight
+	}
+	if total == 0 {
+		return 0
+	}
+	return score / total
+}
+
+// shares reports whether a copy in one bucket changes what spreads say of the other.
+func (b *bucket) shares(o *bucket) bool {
+	for i, v := range b.values {
+		if v == o.values[i] {
+			return true
+		}
+	}
+	return false
+}
