@@ -24,38 +24,17 @@ func unitOf(name string) (unit, bool) {
 		u, known := unitOf(rate)
 		return unit{u.factor, u.kind + "/s"}, known && u.kind == "bytes"
 	}
-	const bytes, hertz, watts = "bytes", "hertz", "watts"
-	switch name {
-	case "B":
-		return unit{1, bytes}, true
-	case "KiB":
-		return unit{1 << 10, bytes}, true
-	case "MiB":
-		return unit{1 << 20, bytes}, true
-	case "GiB":
-		return unit{1 << 30, bytes}, true
-	case "TiB":
-		return unit{1 << 40, bytes}, true
-	case "kB", "KB":
-		return unit{1e3, bytes}, true
-	case "MB":
-		return unit{1e6, bytes}, true
-	case "GB":
-		return unit{1e9, bytes}, true
-	case "TB":
-		return unit{1e12, bytes}, true
-	case "Hz":
-		return unit{1, hertz}, true
-	case "MHz":
-		return unit{1e6, hertz}, true
-	case "GHz":
-		return unit{1e9, hertz}, true
-	case "mW":
-		return unit{1e-3, watts}, true
-	case "W":
-		return unit{1, watts}, true
-	case "kW":
-		return unit{1e3, watts}, true
+	for kind, units := range map[string]map[string]float64{
+		"bytes": {
+			"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+			"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+		},
+		"hertz": {"Hz": 1, "MHz": 1e6, "GHz": 1e9},
+		"watts": {"mW": 1e-3, "W": 1, "kW": 1e3},
+	} {
+		if factor, known := units[name]; known {
+			return unit{factor, kind}, true
+		}
 	}
 	return unit{}, false
 }

@@ -23,6 +23,7 @@ type ask struct {
 	checks  []*check // the same for all nodes of a class
 	uniques []*check // asked of every node
 	limits  []*limit // distinct_hosts and distinct_property
+	apart   bool     // its job wants all of its copies on different hosts
 	likes   *affinities
 	spreads []*spread
 }
@@ -48,6 +49,7 @@ func newAsk(job *state.Job, g *state.TaskGroup) *ask {
 		job: job, group: g, res: heldBy(&held), byNode: g.CountsCores(), cores: g.CoreCount(), devices: newDeviceAsks(g),
 		limits: limitsOf(job, g), spreads: spreadsOf(job, g),
 	}
+	a.apart = slices.ContainsFunc(a.limits, func(l *limit) bool { return l.hosts && l.scope == "" })
 	a.named = coreBytes * a.cores
 	for i := range a.devices {
 		a.named += deviceBytes * a.devices[i].Count

@@ -166,16 +166,6 @@ func (m miss) reason(a *ask) string {
 		return "driver " + m.about
 	case filterConstraint:
 		return fmt.Sprintf("constraint %q is false", m.check)
-	case filterCPU:
-		return a.cpuReason(m)
-	case filterCores:
-		return fmt.Sprintf("asks %d whole cores, more than are free", a.cores)
-	case filterDevice:
-		return m.about
-	case filterMemory:
-		return fmt.Sprintf("asks %d MiB, more than is free", a.res.MemoryMB)
-	case filterDisk:
-		return fmt.Sprintf("asks %d MiB, more than is free", a.res.DiskMB)
 	case filterPort:
 		if m.port == 0 {
 			return fmt.Sprintf("asks %d dynamic ports, more than are free", a.dynamic)
@@ -183,8 +173,41 @@ func (m miss) reason(a *ask) string {
 		return fmt.Sprintf("port %d is taken", m.port)
 	case filterHosts:
 		return "another copy is there"
+	case filterProperty:
+		return m.limit.reason(m.about == "unset")
 	}
-	return m.limit.reason(m.about == "unset")
+	return m.shortage(a)
+}
+
+// shortage is the reason for what a node has too little of.
+func (m miss) shortage(a *ask) string {
+	switch m.filter {
+	case filterCPU:
+		return a.cpuReason(m)
+	case filterCores:
+		return fmt.Sprintf("asks %s, more than is free", wholeCores(a.cores))
+	case filterMemory:
+		return fmt.Sprintf("asks %d MiB, more than is free", a.res.MemoryMB)
+	case filterDisk:
+		return fmt.Sprintf("asks %d MiB, more than is free", a.res.DiskMB)
+	}
+	return m.about // of a device
+}
+
+func wholeCores(n int) string {
+	if n == 1 {
+		return "1 whole core"
+	}
+	return fmt.Sprintf("%d whole cores", n)
+}
+
+// milliCores is how many thousandths of a core the tasks of the group ask for.
+func (a *ask) milliCores() int {
+	n := 0
+	for i := range a.group.Tasks {
+		n += a.group.Tasks[i].Resources.MilliCores
+	}
+	return n
 }
 
 // cpuReason says what cpu a group asks for. A group that counts in cores asks for other MHz on every node.
@@ -193,9 +216,9 @@ func (a *ask) cpuReason(m miss) string {
 	case m.about != "":
 		return m.about
 	case a.cores > 0:
-		return fmt.Sprintf("asks for %d whole cores, and the node has less cpu free than they are", a.cores)
+		return fmt.Sprintf("asks %s, less cpu than that is free", wholeCores(a.cores))
 	case a.byNode:
-		return "asks for a share of a core, more than is free"
+		return fmt.Sprintf("asks %dm, more than is free", a.milliCores())
 	}
 	return fmt.Sprintf("asks %d MHz, more than is free", a.res.CPU)
 }
@@ -222,7 +245,7 @@ func (l *ledger) sentence(m miss, a *ask, pos int) string {
 	case filterDisk:
 		return fmt.Sprintf("disk: asks %d MiB, %d MiB free of %d MiB", want.DiskMB, free.DiskMB, of.DiskMB)
 	case filterCores:
-		return fmt.Sprintf("cores: asks %d whole cores, %d free of %d", a.cores, len(l.stock(pos).freeCores(of)), len(of.Cores))
+		return fmt.Sprintf("cores: asks %s, %d free of %d", wholeCores(a.cores), len(l.stock(pos).freeCores(of)), len(of.Cores))
 	case filterConstraint:
 		return m.check.describe(n.node)
 	case filterFlapping:

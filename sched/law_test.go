@@ -54,6 +54,7 @@ func (h *history) addNode() {
 		n.Attributes["arch"] = rapid.SampledFrom([]string{"amd64", "arm64"}).Draw(h.t, "arch")
 		n.Datacenter = rapid.SampledFrom([]string{"dc1", "dc1", "dc2"}).Draw(h.t, "datacenter")
 		n.Meta = map[string]string{"rack": rapid.SampledFrom([]string{"r1", "r2"}).Draw(h.t, "rack")}
+		h.randomPieces(n)
 	})
 }
 
@@ -62,7 +63,7 @@ func (h *history) event() {
 	w := h.w
 	switch rapid.SampledFrom([]string{
 		"register", "register", "pass", "pass", "pass", "obey", "report", "report", "node", "node", "wait", "stop", "move",
-		"eligibility", "lost plan", "replay", "old cursor", "add node", "garbage", "lead",
+		"eligibility", "lost plan", "replay", "old cursor", "add node", "garbage", "config", "lead",
 	}).Draw(h.t, "event") {
 	case "register":
 		w.register(h.randomJob())
@@ -121,6 +122,11 @@ func (h *history) mishap() {
 		for _, cmd := range cmds {
 			w.must(cmd)
 		}
+	case "config":
+		w.must(state.SetSchedulerConfig{Time: w.now, Config: state.SchedulerConfig{
+			SchedulerAlgorithm:            rapid.SampledFrom([]string{state.AlgorithmBinPack, state.AlgorithmSpread}).Draw(h.t, "cluster's algorithm"),
+			MemoryOversubscriptionEnabled: rapid.Bool().Draw(h.t, "oversubscription"),
+		}})
 	case "lead":
 		w.term++
 		w.must(state.Lead{NodeID: "leader", Time: w.now})
@@ -147,6 +153,8 @@ func (h *history) changeNode(name string) {
 		m.Boot++
 		m.Resources.ReservedPorts = []int{8080}
 		m.Resources.CPU = max(100, m.Resources.CPU/2)
+		m.Resources.Cores = m.Resources.Cores[:len(m.Resources.Cores)/2]
+		m.Resources.Devices = nil
 		h.w.shrunk[name] = true
 		h.w.must(state.RegisterNode{Node: &m, Time: h.w.now})
 	default:
@@ -188,6 +196,10 @@ func (h *history) randomJob() *state.Job {
 		}
 		for i := range j.TaskGroups {
 			h.randomGroup(&j.TaskGroups[i])
+			h.randomWishes(&j.TaskGroups[i])
+		}
+		if rapid.IntRange(0, 5).Draw(t, "job spread") == 0 {
+			j.Spreads = []state.Spread{randomSpread(t)}
 		}
 	})
 }
@@ -310,7 +322,7 @@ func (h *history) checkFleet() {
 	}
 	for i, a := range got.nodes {
 		b := want.nodes[i]
-		if a.node != b.node || !reflect.DeepEqual(a.free, b.free) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
+		if a.node != b.node || a.free != b.free || !a.stock.covers(b.stock) || !b.stock.covers(a.stock) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
 			h.t.Fatalf("node %s: the fleet says %+v, from scratch %+v", a.node.ID, a, b)
 		}
 	}
@@ -341,7 +353,7 @@ func (h *history) checkFilters(j *state.Job) {
 	p := alone(h.w.snap(), h.w.now, BinPack)
 	out := p.prepare(diffJob(h.w.snap(), j, p.shed, h.w.now))
 	for _, g := range out.groups {
-		q := &placer{ledger: p.ledger, usage: out.usage, ask: g.ask}
+		q := p.ledger.newPlacer(g.ask, out.usage, 0)
 		for pos := range p.ledger.fleet.nodes {
 			if ms := p.ledger.misses(g.ask, out.usage, pos); (len(ms) == 0) != q.possible(pos) {
 				h.t.Fatalf("job %s on %s: possible is %v, the filters that say no are %v", j.ID, p.ledger.fleet.nodes[pos].node.ID, q.possible(pos), ms)

@@ -37,15 +37,22 @@ func newLedger(f *fleet, now int64) *ledger {
 
 // open reports whether a node takes work and is of the kind that the group asks for.
 func (l *ledger) open(a *ask, pos int) bool {
-	if !l.works[pos] {
-		return false
-	}
-	n := l.fleet.nodes[pos]
+	return l.works[pos] && l.suits(a, pos, l.verdictsOn(a))
+}
+
+// verdictsOn is what is known of the classes that a group may run on.
+func (l *ledger) verdictsOn(a *ask) map[*class]bool {
 	known := l.verdicts[a]
 	if known == nil {
 		known = map[*class]bool{}
 		l.verdicts[a] = known
 	}
+	return known
+}
+
+// suits asks a class once, and a node what only it can answer.
+func (l *ledger) suits(a *ask, pos int, known map[*class]bool) bool {
+	n := l.fleet.nodes[pos]
 	ok, asked := known[n.class]
 	if !asked {
 		ok = a.suits(n.node)

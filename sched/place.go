@@ -2,7 +2,6 @@ package sched
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/drover-io/drover/state"
 )
@@ -54,15 +53,20 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64) *placer {
 	p := &placer{ledger: l, usage: u, ask: a, salt: salt, queue: newQueue()}
 	switch {
 	case a.likes == nil && len(a.spreads) == 0:
-		p.only = p.queue.bucket("", 0, nil)
+		p.only = p.queue.bucket(0, nil)
 	case !a.wishesUnique():
 		p.classes = map[*class]*bucket{}
 	}
-	for pos := range l.fleet.nodes {
-		if !l.open(a, pos) {
+	known := l.verdictsOn(a)
+	for pos, works := range l.works {
+		if !works || !l.suits(a, pos, known) {
 			continue
 		}
 		b := p.bucket(pos)
+		if b.peers != nil {
+			b.peers.nodes++
+			b.peers.copies += u.groups[a.group.Name][pos]
+		}
 		if l.fits(a, pos) {
 			b.heap = append(b.heap, candidate{pos: pos, score: l.baseScore(a, u, pos)})
 		}
@@ -70,9 +74,15 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64) *placer {
 	p.unnamed = a.unnamedValues(p.queue.buckets)
 	for _, b := range p.queue.buckets {
 		b.init()
-		b.wish.spread = u.spreadScore(a, b.values, p.unnamed)
+		p.weigh(b)
 	}
 	return p
+}
+
+// weigh writes down what spreads say of a bucket now.
+func (p *placer) weigh(b *bucket) {
+	b.wish.spread = p.usage.spreadScore(p.ask, b.values, p.unnamed)
+	b.wish.forgiven = -p.ask.besideScore(b.peers.average())
 }
 
 // place gives each request the best node there is and takes the room from the ledger. Requests that found none are left.
@@ -105,7 +115,7 @@ func (p *placer) bucket(pos int) *bucket {
 		return b
 	}
 	affinity, values := p.ask.wishesOn(n.node)
-	b := p.queue.bucket(bucketKey(strconv.FormatFloat(affinity, 'g', -1, 64), values), affinity, values)
+	b := p.queue.bucket(affinity, values)
 	if p.classes != nil {
 		p.classes[n.class] = b
 	}
@@ -148,12 +158,15 @@ func (p *placer) count(pos, by int) {
 		return
 	}
 	b := p.bucket(pos)
+	if b.peers != nil {
+		b.peers.copies += by
+	}
 	if p.ledger.fits(p.ask, pos) {
 		b.push(candidate{pos: pos, stamp: p.queue.stamps[pos], score: p.ledger.baseScore(p.ask, p.usage, pos)})
 	}
 	for _, o := range p.queue.buckets {
 		if o.shares(b) {
-			o.wish.spread = p.usage.spreadScore(p.ask, o.values, p.unnamed)
+			p.weigh(o)
 		}
 	}
 }

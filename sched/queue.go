@@ -1,6 +1,9 @@
 package sched
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // candidate is a node that could take a copy. A candidate with an old stamp has been superseded.
 type candidate struct {
@@ -19,16 +22,18 @@ func (c candidate) better(o candidate) bool {
 type bucket struct {
 	wish   wishScore
 	values []string // one for each spread
+	peers  *peers   // nil where there are none
 	heap   []candidate
 }
 
-// wishScore is what affinities and spreads say of a node, each from -1 to 1.
+// wishScore is what affinities and spreads say of a node, each from -1 to 1, and what it is forgiven of the copies beside.
 type wishScore struct {
 	affinity float64
 	spread   float64
+	forgiven float64
 }
 
-func (w wishScore) sum() float64 { return w.affinity + w.spread }
+func (w wishScore) sum() float64 { return w.affinity + w.spread + w.forgiven }
 
 // init makes a heap of candidates that were appended.
 func (b *bucket) init() {
@@ -78,21 +83,31 @@ func (b *bucket) down(i int) {
 type queue struct {
 	buckets []*bucket
 	byKey   map[string]*bucket
+	peers   map[string]*peers
 	stamps  map[int]int // node → stamp of its current candidate
 }
 
 func newQueue() *queue {
-	return &queue{byKey: map[string]*bucket{}, stamps: map[int]int{}}
+	return &queue{byKey: map[string]*bucket{}, peers: map[string]*peers{}, stamps: map[int]int{}}
 }
 
 // bucket is the one of nodes with some score by affinity and some values for the spreads.
-func (q *queue) bucket(key string, affinity float64, values []string) *bucket {
+func (q *queue) bucket(affinity float64, values []string) *bucket {
+	tuple := strings.Join(values, "\x00,")
+	key := strconv.FormatFloat(affinity, 'g', -1, 64) + "\x00" + tuple
 	b := q.byKey[key]
-	if b == nil {
-		b = &bucket{wish: wishScore{affinity: affinity}, values: values}
-		q.byKey[key] = b
-		q.buckets = append(q.buckets, b)
+	if b != nil {
+		return b
 	}
+	b = &bucket{wish: wishScore{affinity: affinity}, values: values}
+	if len(values) > 0 {
+		if q.peers[tuple] == nil {
+			q.peers[tuple] = &peers{}
+		}
+		b.peers = q.peers[tuple]
+	}
+	q.byKey[key] = b
+	q.buckets = append(q.buckets, b)
 	return b
 }
 
@@ -128,9 +143,4 @@ func (q *queue) pop() (best popped, ok bool) {
 		best.from.pop()
 	}
 	return best, ok
-}
-
-// bucketKey joins what tells buckets apart.
-func bucketKey(affinity string, values []string) string {
-	return affinity + "\x00" + strings.Join(values, "\x00,")
 }

@@ -32,7 +32,7 @@ const (
 
 // baseScore is the part of a node's score that no other node's copies change.
 func (l *ledger) baseScore(a *ask, u *usage, pos int) float64 {
-	score := l.fitScore(a, pos) + u.besideScore(a, pos)
+	score := l.fitScore(a, pos) + a.besideScore(float64(u.beside(a, pos)))
 	if likedBy(a.devices) > 0 {
 		score += l.deviceScore(a, pos)
 	}
@@ -52,9 +52,9 @@ func (l *ledger) fitScore(a *ask, pos int) float64 {
 	return fit / float64(max(1, a.group.Count))
 }
 
-// besideScore is 0 for a node without copies of the group and the lower the more of them it has.
-func (u *usage) besideScore(a *ask, pos int) float64 {
-	part := float64(u.beside(a, pos)) / float64(max(1, a.group.Count))
+// besideScore is what so many copies of the group cost a node that has them.
+func (a *ask) besideScore(copies float64) float64 {
+	part := copies / float64(max(1, a.group.Count))
 	if a.job.Type == state.JobTypeBatch {
 		return -besideBatch * part
 	}
@@ -117,7 +117,7 @@ func (u *usage) spreadScore(a *ask, values []string, unnamed []int) float64 {
 	score, total := 0.0, 0.0
 	for i, s := range u.spread[a.group.Name] {
 		wanted := s.wanted(values[i], a.group.Count, unnamed[i])
-		score += s.weight * spreadScore(values[i], s.copies[values[i]], wanted)
+		score += s.weight * spreadScore(values[i], s.copies[values[i]], wanted, a.group.Count)
 		total += s.weight
 	}
 	if total == 0 {

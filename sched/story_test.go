@@ -107,6 +107,10 @@ func (s *story) do(verb string, args []string, groups [][]string) []string {
 		w.register(s.job(args, groups))
 	case "plan":
 		return planView(DryRun(w.snap(), s.job(args, groups), w.now))
+	case "config":
+		s.configure(pairs(args))
+	case "pool":
+		s.pool(args[0], pairs(args[1:]))
 	case "stop", "purge":
 		w.must(state.StopJob{Namespace: "default", JobID: args[0], Purge: verb == "purge", Time: w.now})
 	case "move":
@@ -141,6 +145,25 @@ func (s *story) do(verb string, args []string, groups [][]string) []string {
 	return nil
 }
 
+// configure reads algorithm=spread oversubscription=on: the cluster's scheduler configuration.
+func (s *story) configure(args map[string]string) {
+	c := state.SchedulerConfig{SchedulerAlgorithm: state.AlgorithmBinPack, MemoryOversubscriptionEnabled: args["oversubscription"] == "on"}
+	if a := args["algorithm"]; a != "" {
+		c.SchedulerAlgorithm = a
+	}
+	s.w.must(state.SetSchedulerConfig{Config: c, Time: s.w.now})
+}
+
+// pool reads a node pool that is placed by settings of its own.
+func (s *story) pool(name string, args map[string]string) {
+	c := &state.NodePoolSchedulerConfig{SchedulerAlgorithm: args["algorithm"]}
+	if o := args["oversubscription"]; o != "" {
+		on := o == "on"
+		c.MemoryOversubscriptionEnabled = &on
+	}
+	s.w.must(state.UpsertNodePool{Pool: &state.NodePool{Name: name, SchedulerConfiguration: c}, Time: s.w.now})
+}
+
 // decide runs one pass, or passes until there is nothing to do.
 func (s *story) decide(once bool) []string {
 	var out []string
@@ -172,12 +195,30 @@ func (s *story) show() []string {
 	snap := s.w.snap()
 	for a := range snap.Allocs() {
 		line := fmt.Sprintf("%s on %s: version %d, desired %s, %s", a.Name, a.NodeID, a.JobVersion, a.DesiredStatus, snap.ClientStatus(a))
+		if r := a.Resources; len(r.Cores)+len(r.Devices)+r.MemoryMaxMB > 0 {
+			line += holds(&r)
+		}
 		if len(a.RescheduleEvents) > 0 {
 			line += fmt.Sprintf(", rescheduled %d times", len(a.RescheduleEvents))
 		}
 		out = append(out, line)
 	}
 	slices.Sort(out)
+	return out
+}
+
+// holds says which cores, devices and memory beyond its own an allocation has.
+func holds(r *state.AllocResources) string {
+	out := ""
+	if len(r.Cores) > 0 {
+		out += fmt.Sprintf(", cores %v (%d MHz)", r.Cores, r.CPU)
+	}
+	for _, d := range r.Devices {
+		out += fmt.Sprintf(", %s %v", d.ID(), d.IDs)
+	}
+	if r.MemoryMaxMB > 0 {
+		out += fmt.Sprintf(", memory %d MiB up to %d MiB", r.MemoryMB, r.MemoryMaxMB)
+	}
 	return out
 }
 
@@ -282,6 +323,21 @@ func number(t *testing.T, s string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// numbers reads "0-3,8".
+func numbers(t *testing.T, s string) []int {
+	var out []int
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		for n := number(t, first); n <= number(t, last); n++ {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 func duration(t *testing.T, s string) time.Duration {

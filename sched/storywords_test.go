@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/drover-io/drover/state"
 )
@@ -36,6 +37,15 @@ func (s *story) describeNode(n *state.Node, args map[string]string) {
 		case k == "ports":
 			if _, err := fmt.Sscanf(v, "%d-%d", &n.Resources.MinDynamicPort, &n.Resources.MaxDynamicPort); err != nil {
 				s.t.Fatal(err)
+			}
+		case k == "mhz":
+			n.Resources.MHzPerCore = number(s.t, v)
+		case k == "cores":
+			n.Resources.Cores = numbers(s.t, v)
+		case k == "devices":
+			n.Resources.Devices = nil
+			for d := range strings.SplitSeq(v, "; ") {
+				n.Resources.Devices = append(n.Resources.Devices, s.device(d))
 			}
 		case k == "reserved":
 			n.Resources.ReservedPorts = append(n.Resources.ReservedPorts, number(s.t, v))
@@ -96,6 +106,10 @@ func (s *story) setJob(j *state.Job, k, v string) bool {
 		j.AllAtOnce = v == "true"
 	case "job_constraint":
 		j.Constraints = append(j.Constraints, constraint(v))
+	case "job_affinity":
+		j.Affinities = append(j.Affinities, affinityOf(s.t, v))
+	case "job_spread":
+		j.Spreads = append(j.Spreads, spreadOf(s.t, v))
 	default:
 		return false
 	}
@@ -107,10 +121,6 @@ func (s *story) setGroup(g *state.TaskGroup, k, v string) bool {
 	switch k {
 	case "count":
 		g.Count = number(s.t, v)
-	case "cpu":
-		task.Resources.CPU = number(s.t, v)
-	case "mem":
-		task.Resources.MemoryMB = number(s.t, v)
 	case "disk":
 		g.EphemeralDisk.SizeMB = number(s.t, v)
 	case "driver":
@@ -121,14 +131,95 @@ func (s *story) setGroup(g *state.TaskGroup, k, v string) bool {
 		g.Update.MaxParallel = number(s.t, v)
 	case "constraint":
 		g.Constraints = append(g.Constraints, constraint(v))
+	case "affinity":
+		g.Affinities = append(g.Affinities, affinityOf(s.t, v))
+	case "spread":
+		g.Spreads = append(g.Spreads, spreadOf(s.t, v))
 	case "port":
 		s.setPort(g, v)
 	case "reschedule":
 		g.ReschedulePolicy = s.policy(v)
 	default:
+		return s.setResources(&task.Resources, k, v)
+	}
+	return true
+}
+
+// setResources reads cpu=100 (MHz), cpu=500m (thousandths of a core), cores=2, mem=300, mem_max=600, device="nvidia/gpu 2".
+func (s *story) setResources(r *state.Resources, k, v string) bool {
+	switch k {
+	case "cpu":
+		milli, thousandths := strings.CutSuffix(v, "m")
+		if r.CPU = number(s.t, milli); thousandths {
+			r.CPU, r.MilliCores = 0, number(s.t, milli)
+		}
+	case "cores":
+		r.CPU, r.Cores = 0, number(s.t, v)
+	case "mem":
+		r.MemoryMB = number(s.t, v)
+	case "mem_max":
+		r.MemoryMaxMB = number(s.t, v)
+	case "device":
+		words := strings.Fields(v)
+		r.Devices = append(r.Devices, state.RequestedDevice{Name: words[0], Count: 1})
+		if len(words) > 1 {
+			r.Devices[len(r.Devices)-1].Count = number(s.t, words[1])
+		}
+	case "device_constraint", "device_affinity": // of the device named before
+		if len(r.Devices) == 0 {
+			return true
+		}
+		d := &r.Devices[len(r.Devices)-1]
+		if k == "device_constraint" {
+			d.Constraints = append(d.Constraints, constraint(v))
+		} else {
+			d.Affinities = append(d.Affinities, affinityOf(s.t, v))
+		}
+	default:
 		return false
 	}
 	return true
+}
+
+// device reads "nvidia/gpu/a100 g1,g2,!g3 memory=40GiB": instances with a ! before them are not healthy, "shared" is a flag.
+func (s *story) device(v string) state.NodeDevice {
+	words := strings.Fields(v)
+	name := strings.Split(words[0], "/")
+	d := state.NodeDevice{Vendor: name[0], Type: name[1], Name: name[2], Attributes: map[string]string{}}
+	for id := range strings.SplitSeq(words[1], ",") {
+		id, sick := strings.CutPrefix(id, "!")
+		d.Instances = append(d.Instances, state.DeviceInstance{ID: id, Healthy: !sick})
+	}
+	for _, w := range words[2:] {
+		if key, value, ok := strings.Cut(w, "="); ok {
+			d.Attributes[key] = value
+		} else {
+			d.Shared = w == "shared"
+		}
+	}
+	return d
+}
+
+// affinityOf reads a weight and a condition: "50 ${meta.disk} = ssd".
+func affinityOf(t *testing.T, v string) state.Affinity {
+	weight, condition, _ := strings.Cut(v, " ")
+	c := constraint(condition)
+	return state.Affinity{LTarget: c.LTarget, RTarget: c.RTarget, Operand: c.Operand, Weight: number(t, weight)}
+}
+
+// spreadOf reads an attribute with its targets: "${node.datacenter} dc1=70 dc2=30", and "weight=20".
+func spreadOf(t *testing.T, v string) state.Spread {
+	words := strings.Fields(v)
+	s := state.Spread{Attribute: words[0], Weight: 50}
+	for _, w := range words[1:] {
+		value, n, _ := strings.Cut(w, "=")
+		if value == "weight" {
+			s.Weight = number(t, n)
+			continue
+		}
+		s.SpreadTarget = append(s.SpreadTarget, state.SpreadTarget{Value: value, Percent: number(t, n)})
+	}
+	return s
 }
 
 // setPort reads "http" (dynamic) or "http:8080" (static).

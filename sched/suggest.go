@@ -98,7 +98,7 @@ func (l *ledger) remedyNodes(m miss, nodes []int) (change string, fits int) {
 	case filterDriver:
 		return fmt.Sprintf("repair driver on nodes: %s", m.about), len(nodes)
 	case filterDevice:
-		return fmt.Sprintf("ask for other devices, or add some: %s", m.about), len(nodes)
+		return fmt.Sprintf("add devices to nodes, or ask for others: %s", m.about), len(nodes)
 	}
 	return "change " + m.filter, len(nodes)
 }

@@ -1,10 +1,6 @@
 package sched
 
-import (
-	"slices"
-
-	"github.com/drover-io/drover/state"
-)
+import "github.com/drover-io/drover/state"
 
 // usage counts where a job's copies are, for anti-affinity and for the limits.
 type usage struct {
@@ -78,12 +74,12 @@ func (u *usage) exceeded(a *ask, pos int) *limit {
 // beside counts the copies that a new one on the node would share it with. Where hosts must differ all copies in that scope
 // count, so that nodes which are out of the question come last.
 func (u *usage) beside(a *ask, pos int) int {
-	if slices.ContainsFunc(a.limits, func(l *limit) bool { return l.hosts && l.scope == "" }) {
-		n := 0
-		for _, nodes := range u.groups {
-			n += nodes[pos]
-		}
-		return n
+	if !a.apart {
+		return u.groups[a.group.Name][pos]
 	}
-	return u.groups[a.group.Name][pos]
+	n := 0
+	for _, nodes := range u.groups {
+		n += nodes[pos]
+	}
+	return n
 }

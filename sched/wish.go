@@ -110,17 +110,31 @@ func (s *spread) wanted(value string, count, unnamed int) float64 {
 	return float64(s.rest*count) / float64(100*max(1, unnamed))
 }
 
-// spreadScore says how much a value that has some copies of those wanted there needs another one. A value that has not all of
-// them scores from ½ to 1, the more the less it has; one that has them from -½ to -1; a node without the attribute -1. The gap of
-// 1 between the two is as wide as all that speaks for keeping copies apart and for packing, so that a target that can be met is.
-func spreadScore(value string, has int, wanted float64) float64 {
-	n := float64(has)
+// spreadScore says how much a value that has some of the copies wanted there needs another one. A value that lacks more than half
+// a copy scores from ½ to 1, the more the more it lacks; one that lacks less from -½ to 0; one that has enough from -½ to -1; a
+// node without the attribute -1. The gap after the first is wider than what speaks for packing, so that a target that can be met
+// is, however few machines it is about.
+func spreadScore(value string, has int, wanted float64, count int) float64 {
+	lacks := wanted - float64(has)
 	switch {
 	case value == unset:
 		return -1
-	case n < wanted:
-		return 0.5 + 0.5*(wanted-n)/wanted
+	case lacks > 0.5:
+		return 0.5 + 0.5*min(1, lacks/float64(max(1, count)))
+	case lacks > 0:
+		return lacks - 0.5
 	}
-	over := n - wanted
-	return -0.5 - 0.5*over/(1+over)
+	return -0.5 + 0.5*lacks/(1-lacks)
+}
+
+// peers are the open nodes that a group's spreads cannot tell apart. How many copies they should have is the spreads' matter: a
+// node's copies count against it only as far as they are more than its peers have on average. Otherwise the one machine of a small
+// datacenter could never have the share that the job asks for it.
+type peers struct{ nodes, copies int }
+
+func (p *peers) average() float64 {
+	if p == nil || p.nodes == 0 {
+		return 0
+	}
+	return float64(p.copies) / float64(p.nodes)
 }
