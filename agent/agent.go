@@ -197,6 +197,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.api.ServePeer(ctx, a.peer.httpListener()) })
 	g.Go(func() error { return a.api.ServeUser(ctx, a.http) })
 	g.Go(func() error { return a.members.run(ctx) })
+	g.Go(func() error { return a.members.rejoin(ctx) })
 	if a.server != nil {
 		g.Go(func() error { return a.server.run(ctx) })
 	}
@@ -281,16 +282,16 @@ func (a *Agent) joinCluster(id string) error {
 const rememberEvery = 10 * time.Second
 
 // remember notes the newest state that this node obeyed.
-func (a *Agent) remember(index, generation uint64) error {
+func (a *Agent) remember(index, generation uint64, epoch string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// Compared with what is on the disk: after the last of many changes nothing comes that would write them down.
 	disk := a.dir.Identity()
-	if disk.Generation == generation && (disk.Index == index || time.Since(a.remembered) < rememberEvery) {
+	if disk.Generation == generation && disk.Epoch == epoch && (disk.Index == index || time.Since(a.remembered) < rememberEvery) {
 		return nil
 	}
-	a.id.Index, a.id.Generation, a.remembered = index, generation, time.Now()
-	return a.dir.Remember(func(i *Identity) { i.Index, i.Generation = index, generation })
+	a.id.Index, a.id.Generation, a.id.Epoch, a.remembered = index, generation, epoch, time.Now()
+	return a.dir.Remember(func(i *Identity) { i.Index, i.Generation, i.Epoch = index, generation, epoch })
 }
 
 // serverAddrs are the peer addresses of the servers, the best to ask first: this agent's own, the leader's, the others'.

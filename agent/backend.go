@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"sort"
 	"strconv"
 	"time"
@@ -30,7 +28,7 @@ func (a *Agent) backend() api.Backend {
 		Metrics: a.metrics.registry, Tools: a, Logger: a.log.Named("http"), Limits: api.DefaultLimits(),
 	}
 	if s := a.server; s != nil {
-		b.State, b.Writer, b.Operator, b.Nodes, b.Servers = s.store, s, s, s, s
+		b.State, b.Writer, b.Operator, b.Nodes, b.Servers, b.Recovery = s.store, s, s, s, s, s
 		b.Decider = api.Decider{Plan: s.plan, Explain: s.why, Garbage: sched.GarbageNow, Guard: s.guard}
 	}
 	if a.client != nil {
@@ -115,6 +113,9 @@ func (s *server) noLeader() string {
 		if p.ID == s.a.id.NodeID || s.a.members.alive(p.ID) {
 			alive++
 		}
+	}
+	if why := s.down.Load(); why != nil {
+		return *why
 	}
 	if voters == 0 {
 		return "no leader: the cluster has not begun; waiting for its servers to find each other"
@@ -217,35 +218,6 @@ func (s *server) RemovePeer(ctx context.Context, id string) error {
 // TransferLeadership gives leadership to a server.
 func (s *server) TransferLeadership(ctx context.Context, id string) error {
 	return s.explainMembers(s.raft.Transfer(ctx, id))
-}
-
-// RestoreSnapshot replaces the cluster's state with a saved one, as a new restore generation: nodes then know that their
-// allocations may be newer than what the state says, and stop nothing for a while.
-func (s *server) RestoreSnapshot(ctx context.Context, r io.Reader, size int64) error {
-	if size <= 0 || size > api.DefaultLimits().MaxSnapshot {
-		return api.NewError(api.CodeTooLarge, "", "a snapshot of %d bytes cannot be restored", size)
-	}
-	saved, err := io.ReadAll(io.LimitReader(r, size))
-	if err != nil {
-		return fmt.Errorf("read snapshot: %w", err)
-	}
-	header, err := state.ReadHeader(bytes.NewReader(saved))
-	if err != nil {
-		return fmt.Errorf("%w: %w", state.ErrInvalid, err)
-	}
-	now := s.store.Snapshot()
-	if header.ClusterID != now.ClusterID() {
-		// Every machine would find itself in a cluster that it does not belong to, and refuse it.
-		return api.NewError(api.CodeConflict, "to begin anew under the old name keep the servers' data directories and remove only raft/ in them",
-			"the snapshot is of cluster %s, this is cluster %s", header.ClusterID, now.ClusterID())
-	}
-	// A cluster that was begun anew counts from zero: its own generation may be below the file's.
-	generation := max(now.Generation(), header.Generation) + 1
-	var next bytes.Buffer
-	if err := state.RewriteGeneration(bytes.NewReader(saved), &next, generation); err != nil {
-		return fmt.Errorf("%w: %w", state.ErrInvalid, err)
-	}
-	return s.explain(s.raft.RestoreSnapshot(ctx, &next, int64(next.Len())))
 }
 
 func (s *server) plan(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView {

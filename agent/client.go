@@ -48,6 +48,7 @@ type session struct {
 	period     time.Duration
 	index      uint64 // newest index obeyed by this process
 	restore    uint64 // restore generation of it
+	epoch      string // of the cluster, as seen with it
 	level      int    // the cluster's when it took the registration
 	first      bool   // the next poll is the first since the agent started: the leader itself must answer
 }
@@ -61,7 +62,7 @@ func newClient(a *Agent, runner *runtime.Runner, node *state.Node) *client {
 		healthy: errors.New("not registered with a server yet"),
 	}
 	c.orders.first = true
-	c.orders.index, c.orders.restore = a.id.Index, a.id.Generation
+	c.orders.index, c.orders.restore, c.orders.epoch = a.id.Index, a.id.Generation, a.id.Epoch
 	return c
 }
 
@@ -135,13 +136,14 @@ func (c *client) register(ctx context.Context) error {
 	defer cancel()
 	c.mu.Lock()
 	node := *c.node
+	history := api.History{Epoch: c.orders.epoch, Generation: c.orders.restore}
 	c.mu.Unlock()
 	node.Boot, node.BootID = c.a.boot(), c.a.id.BootID
 	node.PeerAddr, node.HTTPAddr = c.a.addrs.peer, c.a.addrs.http
 	var resp *api.RegisterResponse
 	err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
 		var err error
-		resp, err = peer.NodeRegister(ctx, &api.RegisterRequest{ClusterID: c.a.clusterID(), Node: &node})
+		resp, err = peer.NodeRegister(ctx, &api.RegisterRequest{ClusterID: c.a.clusterID(), History: history, Node: &node})
 		return err
 	})
 	if err != nil {
@@ -194,7 +196,8 @@ func (c *client) question() (req *api.PollRequest, first bool) {
 	})
 	req = &api.PollRequest{
 		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.boot(), Generation: c.orders.generation,
-		Index: c.orders.index, RestoreGeneration: c.orders.restore, Wait: c.orders.period,
+		Index: c.orders.index, RestoreGeneration: c.orders.restore, Epoch: c.orders.epoch,
+		Wait: c.orders.period,
 	}
 	if c.orders.first {
 		req.Wait = 0
@@ -220,6 +223,9 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 	if resp.RestoreGeneration < c.orders.restore || (resp.RestoreGeneration == c.orders.restore && resp.Index < c.orders.index) {
 		return true, fmt.Errorf("a server answered from index %d, older than %d seen before", resp.Index, c.orders.index)
 	}
+	if stranger := (api.History{Epoch: c.orders.epoch, Generation: c.orders.restore}).Stranger(resp.Epoch, resp.RestoreGeneration); stranger {
+		return false, fmt.Errorf("a server of another beginning of cluster %s answered; nothing is stopped here", resp.ClusterID)
+	}
 	if resp.RestoreGeneration > c.orders.restore {
 		// The state is from a backup: it may know nothing of what was placed since. Nothing is ended until it was told.
 		c.hold = time.Now().Add(overduePeriods * max(resp.LeasePeriod, minLeasePeriod))
@@ -228,6 +234,9 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 	}
 	c.leader = leaderHint{id: resp.LeaderID, addr: resp.LeaderAddr}
 	c.orders.index, c.orders.restore, c.orders.first = resp.Index, resp.RestoreGeneration, false
+	if resp.Epoch != "" {
+		c.orders.epoch = resp.Epoch
+	}
 	if resp.LeasePeriod > 0 {
 		c.orders.period = resp.LeasePeriod
 	}
@@ -243,7 +252,7 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 	for _, id := range orders.Gone {
 		delete(c.assigned, id)
 	}
-	return !resp.Register && !c.knowsMore(resp.Level), c.a.remember(resp.Index, resp.RestoreGeneration)
+	return !resp.Register && !c.knowsMore(resp.Level), c.a.remember(resp.Index, resp.RestoreGeneration, c.orders.epoch)
 }
 
 // knowsMore reports whether a cluster whose level was raised can store what it could not when this machine registered.

@@ -20,6 +20,8 @@ type Identity struct {
 	// Generation and Index are the restore generation and the index of the newest state that this node obeyed. It obeys no older.
 	Generation uint64
 	Index      uint64
+	// Epoch names the beginning of the cluster that they are counted from.
+	Epoch string `json:",omitempty"`
 	// Boot is raised at each start of the agent. It begins with the time at which the node file was made, in milliseconds since
 	// the Unix epoch: a node that has lost its file, and returns under its old ID, must not count from below its old reports.
 	Boot   uint64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ type term struct {
 	watch   *watchkeeper
 	reports chan reportCall
 	levels  *levels
+	said    sync.Map      // remarks made in this term
 	ended   chan struct{} // closed when the term's work has ended
 }
 

@@ -17,6 +17,8 @@ import (
 const (
 	// eagerEvery is how often an agent that is alone tries retry_join at first: its servers are most likely starting too.
 	eagerEvery = time.Second
+	// takenFor is how long the others may find this node's ID taken before the agent believes them.
+	takenFor = 30 * time.Second
 	// eagerTries is how long it is eager; then retry_interval counts.
 	eagerTries = 60
 )
@@ -26,6 +28,8 @@ type members struct {
 	a      *Agent
 	log    hclog.Logger
 	gossip *gossip.Gossip
+
+	refused time.Time // when the others first said that this node's ID is taken; touched by run alone
 }
 
 // openGossip starts gossiping with this agent's tags.
@@ -138,12 +142,23 @@ func (m *members) join(ctx context.Context) (joined bool, err error) {
 	defer cancel()
 	_, err = m.gossip.Join(ctx, m.joinAddrs())
 	switch {
-	case errors.Is(err, gossip.ErrOtherCluster), errors.Is(err, gossip.ErrNameTaken):
+	case errors.Is(err, gossip.ErrOtherCluster), errors.Is(err, gossip.ErrNameTaken) && m.stillTaken():
 		return false, fmt.Errorf("the agents of retry_join refuse this one: %w", err)
+	case errors.Is(err, gossip.ErrNameTaken):
+		m.log.Warn("another machine has this node's ID, or this one under its old address: trying again", "error", err)
 	case err != nil:
 		m.log.Debug("nobody of retry_join answers yet", "error", err)
 	}
 	return false, nil
+}
+
+// stillTaken reports whether this agent has been refused for longer than it takes the others to find that its old address is dead:
+// an agent that is started again at another address is at two places until then.
+func (m *members) stillTaken() bool {
+	if m.refused.IsZero() {
+		m.refused = time.Now()
+	}
+	return time.Since(m.refused) > takenFor
 }
 
 // joinAddrs completes retry_join with the default port.
@@ -214,6 +229,16 @@ func (m *members) setBootstrapped(has bool) error {
 		return nil
 	}
 	t.Bootstrapped = has
+	return m.gossip.UpdateTags(t)
+}
+
+// setHistory tells the others which history of the cluster this server's state is of.
+func (m *members) setHistory(epoch string, generation uint64) error {
+	t := m.gossip.Tags()
+	if t.Epoch == epoch && t.Generation == generation {
+		return nil
+	}
+	t.Epoch, t.Generation = epoch, generation
 	return m.gossip.UpdateTags(t)
 }
 

@@ -45,12 +45,14 @@ func (s *server) Register(ctx context.Context, caller api.Caller, req *api.Regis
 	if req.Node == nil || req.Node.ID == "" || req.Node.ID != caller.NodeID {
 		return nil, api.NewError(api.CodeForbidden, "", "agent %q cannot register node %q", caller.NodeID, nodeID(req.Node))
 	}
-	if err := s.sameCluster(req.ClusterID, "node "+req.Node.Name); err != nil {
+	if err := errors.Join(s.sameCluster(req.ClusterID, "node "+req.Node.Name), s.sameHistory(req.History, "node "+req.Node.Name)); err != nil {
 		return nil, err
 	}
 	// An agent says all it knows: the leader keeps from a cluster of a lower level what its servers cannot store, see client.obey.
 	level := s.store.Snapshot().Level()
-	value, index, err := s.commit(ctx, state.RegisterNode{Node: req.Node.AtLevel(level), Time: t.clock.Now()})
+	value, index, err := s.commit(ctx, state.RegisterNode{
+		Node: req.Node.AtLevel(level), Moved: s.moved(ctx, t, req.Node), Time: t.clock.Now(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +85,9 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 		return nil, err
 	}
 	if err := s.inTouch(); err != nil {
+		return nil, err
+	}
+	if err := s.sameHistory(api.History{Epoch: req.Epoch, Generation: req.RestoreGeneration}, "node "+req.NodeID); err != nil {
 		return nil, err
 	}
 	s.renew(req)
@@ -245,7 +250,13 @@ func (s *server) Announce(_ context.Context, req *api.AnnounceRequest) (*api.Ann
 // Progress says how far this server's log is applied, and what it holds.
 func (s *server) Progress(context.Context) (*api.ProgressResponse, error) {
 	snap := s.store.Snapshot()
+	wiped, err := s.wiped()
+	if err != nil {
+		return nil, err
+	}
+	at := s.raft.Standing()
 	return &api.ProgressResponse{
+		HasLog: !wiped, LastIndex: at.LastIndex, LastLogTerm: at.LastTerm,
 		NodeID: s.a.id.NodeID, ClusterID: snap.ClusterID(), AppliedIndex: snap.Index(), LastTerm: s.raft.Term(),
 		Level: state.MaxLevel, Version: s.a.opts.Version, Readings: s.fsm.Readings(),
 	}, nil

@@ -9,7 +9,8 @@ import (
 // that it does not have yet. What the snapshot says nothing about is "gone" only because the node named it.
 func orders(snap *state.Snapshot, req *api.PollRequest) *api.PollResponse {
 	resp := &api.PollResponse{
-		ClusterID: snap.ClusterID(), Index: snap.Index(), RestoreGeneration: snap.Generation(), Level: snap.Level(),
+		ClusterID: snap.ClusterID(), Index: snap.Index(), RestoreGeneration: snap.Generation(), Epoch: snap.Epoch(),
+		Level: snap.Level(),
 	}
 	node := snap.Node(req.NodeID)
 	resp.Register = node == nil || node.Status == state.NodeStatusDown || node.Boot != req.Boot

@@ -31,6 +31,9 @@ type server struct {
 	relay *relay
 	term  atomic.Pointer[term] // nil while this server does not lead
 
+	standing atomic.Pointer[standing] // as last noted in this life
+	down     atomic.Pointer[string]   // why this server has left raft until it is started again; nil while it has not
+
 	admitted chan struct{} // closed once this server may take part in raft; see admit
 	letIn    func()        // closes admitted, once
 }
@@ -75,7 +78,9 @@ func openServer(a *Agent) (*server, error) {
 // run takes part in the cluster until ctx ends.
 func (s *server) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.raft.WhileLeader(ctx, s.leadTerm) })
+	g.Go(func() error { return s.unlessDown(ctx, s.raft.WhileLeader(ctx, s.leadTerm)) })
+	g.Go(func() error { return s.watchHistory(ctx) })
+	g.Go(func() error { return s.noteStanding(ctx) })
 	g.Go(func() error {
 		if err := s.admit(ctx); err != nil {
 			return err

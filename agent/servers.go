@@ -68,6 +68,10 @@ func (t *term) manageServers(ctx context.Context) error {
 		if err := t.raiseLevel(ctx); err != nil {
 			return err
 		}
+		if err := t.nameEpoch(ctx); err != nil {
+			return err
+		}
+		t.refreshAddresses(ctx)
 		if err := pause(ctx, manageEvery); err != nil {
 			return err
 		}
@@ -103,7 +107,8 @@ func (t *term) takeIn(ctx context.Context) error {
 	for _, p := range t.s.raft.Peers() {
 		have[p.ID] = true
 	}
-	cluster := t.s.store.Snapshot().ClusterID()
+	snap := t.s.store.Snapshot()
+	cluster := snap.ClusterID()
 	for _, m := range t.s.a.members.aliveServers() {
 		t.levels.note(m.Tags.ID, m.Tags.Level)
 		if have[m.Tags.ID] || !m.Tags.Bootstrapped || m.Tags.ClusterID != cluster {
@@ -111,6 +116,11 @@ func (t *term) takeIn(ctx context.Context) error {
 		}
 		if m.Tags.Level < t.s.store.Snapshot().Level() {
 			t.log.Warn("refuse a server that is too old for the cluster", "server", m.Tags.Name, "its_level", m.Tags.Level)
+			continue
+		}
+		if epoch := m.Tags.Epoch; epoch != "" && snap.Epoch() != "" && epoch != snap.Epoch() {
+			t.remark("server "+m.Tags.ID, "refuse a server whose log is of another beginning of the cluster; stop its agent, move raft/ out of "+
+				"its data directory and start it: it joins as a new one", "server", m.Tags.Name, "id", m.Tags.ID)
 			continue
 		}
 		if err := t.s.raft.AddNonvoter(ctx, m.Tags.ID, m.Tags.PeerAddr); err != nil {

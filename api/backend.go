@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,6 +22,7 @@ type Backend struct {
 	Writer   Writer         // servers only
 	Cluster  Cluster        // every agent
 	Operator Operator       // servers only
+	Recovery Recovery       // servers only
 	Nodes    NodeProtocol   // servers only: what nodes ask of the cluster
 	Servers  ServerProtocol // servers only: what servers ask of each other
 	Owner    Owner          // agents that run work
@@ -44,8 +46,8 @@ func (b *Backend) validate() error {
 	if b.State == nil {
 		return nil
 	}
-	if b.Writer == nil || b.Operator == nil || b.Nodes == nil || b.Servers == nil {
-		return errors.New("make an API server: the backend of a server lacks its Writer, Operator, Nodes or Servers")
+	if slices.Contains([]any{b.Writer, b.Operator, b.Recovery, b.Nodes, b.Servers}, nil) {
+		return errors.New("make an API server: the backend of a server lacks its Writer, Operator, Recovery, Nodes or Servers")
 	}
 	if b.Decider.Plan == nil || b.Decider.Explain == nil || b.Decider.Garbage == nil || b.Decider.Guard == nil {
 		return errors.New("make an API server: the backend of a server lacks a part of its Decider")

@@ -77,6 +77,8 @@ func fixtures() map[string]fixture {
 		routeRaftTransfer:   {body: func(*matrix) any { return TransferRequest{ID: "s1"} }},
 		routeSnapshotSave:   {},
 		routeSnapshotLoad:   {body: func(m *matrix) any { return m.snap }},
+		routeRecoverySurvey: {},
+		routeRecover:        {success: recoverAt},
 		routeEvictions:      {},
 		routeEvictionsAllow: {},
 		routeJobScale:       {id: jobID, unknown: CodeNotFound, body: func(*matrix) any { return map[string]any{"Count": 2} }},

@@ -9,7 +9,20 @@ import (
 // RegisterRequest is what an agent says of its machine when it starts and whenever that changes.
 type RegisterRequest struct {
 	ClusterID string // the cluster that the machine belonged to so far; "" for a machine that never joined one
+	History   History
 	Node      *state.Node
+}
+
+// History says which beginning of its cluster an agent follows: of the two, the one of the higher generation is the later.
+type History struct {
+	Epoch      string // state.Snapshot.Epoch as last seen; "" when it never saw one
+	Generation uint64 // newest restore generation seen
+}
+
+// Stranger reports whether a state is of another beginning of the cluster, and not a later one: it knows nothing of what the agent
+// was told. A restore and a recovery raise the generation; a cluster that lost its logs and begins anew counts from zero.
+func (h History) Stranger(epoch string, generation uint64) bool {
+	return h.Epoch != "" && h.Epoch != epoch && generation <= h.Generation
 }
 
 // RegisterResponse is the cluster's answer: where the machine is, from now on.
@@ -31,6 +44,7 @@ type PollRequest struct {
 	Generation        uint64        // the node's, as the last registration answered
 	Index             uint64        // newest index that the node has obeyed; answered when there is something newer
 	RestoreGeneration uint64        // newest restore generation that the node has seen
+	Epoch             string        // the cluster's epoch that the node has seen with it
 	Wait              time.Duration // how long to wait for news; at most MaxPollWait
 	Held              []HeldAlloc   // every allocation found on the machine
 }
@@ -49,6 +63,7 @@ type PollResponse struct {
 	ClusterID         string
 	Index             uint64 // state that the orders are made from; a node ignores one older than the newest it has seen
 	RestoreGeneration uint64
+	Epoch             string // the cluster's, see state.Snapshot.Epoch
 	Level             int
 	LeaderID          string        // "" while there is none
 	LeaderAddr        string        // its peer address
@@ -197,6 +212,9 @@ type ProgressResponse struct {
 	LastTerm     uint64
 	Level        int // the highest level it can apply
 	Version      string
+	HasLog       bool          // it belongs to a cluster
+	LastIndex    uint64        // newest entry in its log
+	LastLogTerm  uint64        // that entry's term
 	Readings     []HashReading `json:",omitempty"` // hashes of the state at some indexes, oldest first
 }
 

@@ -94,7 +94,7 @@ func saveSnapshot(c *call) error {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="drover-%d.snap"`, snap.Index()))
 	c.mark(h)
-	return snap.Save(c.w)
+	return snap.Backup(c.w)
 }
 
 func restoreSnapshot(c *call) error {

@@ -37,6 +37,8 @@ const (
 	routeRaftTransfer   = "operator.raft.transfer-leadership"
 	routeSnapshotSave   = "operator.snapshot.save"
 	routeSnapshotLoad   = "operator.snapshot.restore"
+	routeRecoverySurvey = "operator.recover.survey"
+	routeRecover        = "operator.recover"
 	routeEvictions      = "operator.evictions"
 	routeEvictionsAllow = "operator.evictions.allow"
 	routeProtoRegister  = "node-protocol.register"
@@ -66,6 +68,7 @@ func Routes() []Route {
 		allocRoutes(),
 		agentRoutes(),
 		operatorRoutes(),
+		recoveryRoutes(),
 		verbRoutes(),
 		toolRoutes(),
 		watchingRoutes(),

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,7 +27,7 @@ const (
 type Consensus struct {
 	cfg     Config
 	log     hclog.Logger
-	raft    *raft.Raft
+	current atomic.Pointer[raft.Raft] // replaced by Recover alone
 	machine *machine
 	store   logStore
 	logs    raft.LogStore
@@ -94,14 +95,26 @@ func (c *Consensus) start() error {
 	}
 	c.snaps = &snapshotStore{files}
 	c.trans = newTransport(c.cfg)
-	c.raft, err = raft.NewRaft(c.cfg.raftConfig(), c.machine, c.logs, c.store, c.snaps, c.trans)
-	if err != nil {
-		return errors.Join(fmt.Errorf("start raft in %s: %w", c.cfg.Dir, err), c.trans.abandon())
+	if err := c.startRaft(); err != nil {
+		return errors.Join(err, c.trans.abandon())
 	}
-	c.trans.raft.Store(c.raft)
+	return nil
+}
+
+// startRaft starts raft on the open store, snapshots and transport.
+func (c *Consensus) startRaft() error {
+	r, err := raft.NewRaft(c.cfg.raftConfig(), c.machine, c.logs, c.store, c.snaps, c.trans)
+	if err != nil {
+		return fmt.Errorf("start raft in %s: %w", c.cfg.Dir, err)
+	}
+	c.current.Store(r)
+	c.trans.raft.Store(r)
 	c.watchLeadership()
 	return nil
 }
+
+// raft is the library's part. It changes when the server is recovered: take it anew for each question.
+func (c *Consensus) raft() *raft.Raft { return c.current.Load() }
 
 // Close ends raft, waits for everything it started and closes the transport and the log. Leadership is not handed over first;
 // see Transfer.
@@ -143,7 +156,7 @@ func (c *Consensus) end() error {
 	case <-answered:
 	case <-time.After(answerGrace):
 	}
-	ended := c.raft.Shutdown()
+	ended := c.raft().Shutdown()
 	err := c.trans.streams.closeAll() // exchanges with servers that do not answer would hold it up
 	err = errors.Join(err, ended.Error(), c.trans.abandon())
 	wg.Wait()
@@ -206,13 +219,13 @@ func (c *Consensus) HasState() (bool, error) {
 }
 
 // Term returns the newest term that this server has seen.
-func (c *Consensus) Term() uint64 { return c.raft.CurrentTerm() }
+func (c *Consensus) Term() uint64 { return c.raft().CurrentTerm() }
 
 // CommitIndex returns the newest index that this server knows to be committed.
-func (c *Consensus) CommitIndex() uint64 { return c.raft.CommitIndex() }
+func (c *Consensus) CommitIndex() uint64 { return c.raft().CommitIndex() }
 
 // LastIndex returns the newest index in this server's log.
-func (c *Consensus) LastIndex() uint64 { return c.raft.LastIndex() }
+func (c *Consensus) LastIndex() uint64 { return c.raft().LastIndex() }
 
 // LastContact returns how long ago this server heard from the leader: 0 on the leader itself, the time since Open when it never
 // heard from one.
@@ -220,7 +233,7 @@ func (c *Consensus) LastContact() time.Duration {
 	if c.IsLeader() {
 		return 0
 	}
-	last := c.raft.LastContact()
+	last := c.raft().LastContact()
 	if last.IsZero() {
 		last = c.opened
 	}
@@ -229,7 +242,7 @@ func (c *Consensus) LastContact() time.Duration {
 
 // Stats returns raft's own figures and this package's, as text, for the operator and the metrics.
 func (c *Consensus) Stats() map[string]string {
-	s := c.raft.Stats()
+	s := c.raft().Stats()
 	s["applied_index"] = strconv.FormatUint(c.AppliedIndex(), 10)
 	s["last_contact_seconds"] = strconv.FormatFloat(math.Round(c.LastContact().Seconds()*1000)/1000, 'f', -1, 64)
 	if err := c.StoreError(); err != nil {

@@ -107,7 +107,7 @@ func (s saver) Release() {}
 
 // AppliedIndex returns the index up to which the FSM has applied every entry.
 func (c *Consensus) AppliedIndex() uint64 {
-	queued := c.raft.AppliedIndex()
+	queued := c.raft().AppliedIndex()
 	done := c.machine.applied.Load()
 	// Entries without a command never reach the FSM: those right behind its last one count as done.
 	for done < queued {

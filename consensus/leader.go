@@ -16,7 +16,7 @@ const termRetry = time.Second
 
 // Leader returns the ID and the present address of the leader, both empty when this server knows none.
 func (c *Consensus) Leader() (id, addr string) {
-	a, i := c.raft.LeaderWithID()
+	a, i := c.raft().LeaderWithID()
 	if i == "" {
 		return "", ""
 	}
@@ -25,18 +25,18 @@ func (c *Consensus) Leader() (id, addr string) {
 
 // IsLeader reports whether this server believes that it leads. It may be wrong for as long as a leader's lease; see
 // VerifyLeader.
-func (c *Consensus) IsLeader() bool { return c.raft.State() == raft.Leader }
+func (c *Consensus) IsLeader() bool { return c.raft().State() == raft.Leader }
 
 // leading returns the term that this server leads, 0 when it does not lead.
 func (c *Consensus) leading() uint64 {
 	for {
 		// Raft leaves the state Leader before it raises the term, so a term that was the same before and after the state was
 		// seen as Leader is the term that is led.
-		term := c.raft.CurrentTerm()
-		if c.raft.State() != raft.Leader {
+		term := c.raft().CurrentTerm()
+		if c.raft().State() != raft.Leader {
 			return 0
 		}
-		if c.raft.CurrentTerm() == term {
+		if c.raft().CurrentTerm() == term {
 			return term
 		}
 	}
@@ -67,9 +67,10 @@ func (c *Consensus) watchLeadership() {
 		}
 		return false
 	})
-	c.raft.RegisterObserver(o)
+	r := c.raft()
+	r.RegisterObserver(o)
 	c.wg.Go(func() {
-		defer c.raft.DeregisterObserver(o)
+		defer r.DeregisterObserver(o)
 		for {
 			select {
 			case <-seen:

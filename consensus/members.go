@@ -35,7 +35,7 @@ func (c *Consensus) Bootstrap(servers []Server) error {
 	}
 	ctx, cancel := c.bounded(context.Background())
 	defer cancel()
-	err := c.ask(ctx, func() error { return c.raft.BootstrapCluster(conf).Error() })
+	err := c.ask(ctx, func() error { return c.raft().BootstrapCluster(conf).Error() })
 	switch {
 	case errors.Is(err, raft.ErrCantBootstrap):
 		return fmt.Errorf("bootstrap: %w", ErrHasState)
@@ -48,7 +48,7 @@ func (c *Consensus) Bootstrap(servers []Server) error {
 // AddNonvoter adds a server that receives the log and has no vote yet; see Promote. An existing voter stays a voter.
 func (c *Consensus) AddNonvoter(ctx context.Context, id, addr string) error {
 	return c.change(ctx, "add server "+id, func(limit time.Duration) raft.Future {
-		return c.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, limit)
+		return c.raft().AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, limit)
 	})
 }
 
@@ -56,7 +56,7 @@ func (c *Consensus) AddNonvoter(ctx context.Context, id, addr string) error {
 // behind can stop the cluster from committing: prefer AddNonvoter and Promote.
 func (c *Consensus) AddVoter(ctx context.Context, id, addr string) error {
 	return c.change(ctx, "add voter "+id, func(limit time.Duration) raft.Future {
-		return c.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(addr), 0, limit)
+		return c.raft().AddVoter(raft.ServerID(id), raft.ServerAddress(addr), 0, limit)
 	})
 }
 
@@ -114,13 +114,32 @@ func (c *Consensus) UpdateAddress(ctx context.Context, id, addr string) error {
 	}
 }
 
+// RefreshAddress writes the present address, by Config.AddressOf, of one server that current accepts into the configuration, if one
+// differs there. It returns that server's ID.
+func (c *Consensus) RefreshAddress(ctx context.Context, current func(id string) bool) (string, error) {
+	var errs []error
+	for _, s := range c.servers() {
+		id := string(s.ID)
+		addr := c.addressOf(id, "")
+		if addr == "" || addr == string(s.Address) || id != c.cfg.NodeID && !current(id) {
+			continue
+		}
+		if err := c.UpdateAddress(ctx, id, addr); err != nil {
+			errs = append(errs, err) // another server had this address, and its own entry is not yet changed
+			continue
+		}
+		return id, nil
+	}
+	return "", errors.Join(errs...)
+}
+
 // Remove takes a server out of the configuration. The last voter cannot be removed. A removed leader steps down.
 func (c *Consensus) Remove(ctx context.Context, id string) error {
 	if _, ok := c.member(id); !ok {
 		return fmt.Errorf("remove server %s: %w", id, ErrNoSuchServer)
 	}
 	return c.change(ctx, "remove server "+id, func(limit time.Duration) raft.Future {
-		return c.raft.RemoveServer(raft.ServerID(id), 0, limit)
+		return c.raft().RemoveServer(raft.ServerID(id), 0, limit)
 	})
 }
 
@@ -128,7 +147,7 @@ func (c *Consensus) Remove(ctx context.Context, id string) error {
 // gone from here.
 func (c *Consensus) Transfer(ctx context.Context, id string) error {
 	if id == "" {
-		return c.question(ctx, "transfer leadership", c.raft.LeadershipTransfer)
+		return c.question(ctx, "transfer leadership", c.raft().LeadershipTransfer)
 	}
 	s, ok := c.member(id)
 	if !ok {
@@ -138,13 +157,13 @@ func (c *Consensus) Transfer(ctx context.Context, id string) error {
 		return fmt.Errorf("transfer leadership to %s: it has no vote; promote it first", id)
 	}
 	return c.question(ctx, "transfer leadership to "+id, func() raft.Future {
-		return c.raft.LeadershipTransferToServer(s.ID, s.Address)
+		return c.raft().LeadershipTransferToServer(s.ID, s.Address)
 	})
 }
 
 // Peers returns the members of the newest configuration that this server has, in its order.
 func (c *Consensus) Peers() []Peer {
-	_, leader := c.raft.LeaderWithID()
+	_, leader := c.raft().LeaderWithID()
 	leading := c.IsLeader()
 	var peers []Peer
 	for _, s := range c.servers() {
@@ -171,7 +190,7 @@ func (c *Consensus) change(ctx context.Context, what string, f func(limit time.D
 }
 
 func (c *Consensus) servers() []raft.Server {
-	return c.raft.GetConfiguration().Configuration().Servers
+	return c.raft().GetConfiguration().Configuration().Servers
 }
 
 func (c *Consensus) member(id string) (raft.Server, bool) {

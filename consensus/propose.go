@@ -26,7 +26,7 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 	defer cancel()
 	got := make(chan Result, 1)
 	err := c.ask(ctx, func() error {
-		f := c.raft.Apply(data, c.cfg.ProposeTimeout)
+		f := c.raft().Apply(data, c.cfg.ProposeTimeout)
 		if err := f.Error(); err != nil {
 			return proposed(err)
 		}
@@ -41,12 +41,12 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 
 // Barrier waits until everything committed before the call is applied here. Only the leader can.
 func (c *Consensus) Barrier(ctx context.Context) error {
-	return c.question(ctx, "wait for barrier", func() raft.Future { return c.raft.Barrier(c.cfg.ProposeTimeout) })
+	return c.question(ctx, "wait for barrier", func() raft.Future { return c.raft().Barrier(c.cfg.ProposeTimeout) })
 }
 
 // VerifyLeader asks a majority whether this server still leads, so that what it reads next is not older than the call.
 func (c *Consensus) VerifyLeader(ctx context.Context) error {
-	return c.question(ctx, "verify leadership", func() raft.Future { return c.raft.VerifyLeader() })
+	return c.question(ctx, "verify leadership", func() raft.Future { return c.raft().VerifyLeader() })
 }
 
 // question asks raft something that only a leader answers.

@@ -73,17 +73,17 @@ func (c *Consensus) takeSnapshot() (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if len(list) > 0 && list[0].Index >= c.AppliedIndex() {
 		return c.snaps.Open(list[0].ID) // nothing is newer
 	}
-	f := c.raft.Snapshot()
+	f := c.raft().Snapshot()
 	if err := f.Error(); err != nil {
 		return nil, nil, err
 	}
 	return f.Open()
 }
 
-// RestoreSnapshot replaces the state of the whole cluster by the size bytes of r (size < 0: to its end), which SaveSnapshot gave
-// once. Config.CheckSnapshot reads them first. Proposals in flight end with ErrUnknownOutcome. Only the leader can. It returns
-// when a majority has the new state.
-func (c *Consensus) RestoreSnapshot(ctx context.Context, r io.Reader, size int64) error {
+// RestoreSnapshot replaces the state of the whole cluster by what save writes: a file as SaveSnapshot gave it once, whose entries have
+// indexes up to index. Config.CheckSnapshot reads it first. Proposals in flight end with ErrUnknownOutcome. Only the leader can. It
+// returns when a majority has the new state. The log goes on behind the larger of index and its own end.
+func (c *Consensus) RestoreSnapshot(ctx context.Context, index uint64, save func(io.Writer) error) error {
 	if !c.IsLeader() {
 		return fmt.Errorf("restore snapshot: %w", ErrNotLeader)
 	}
@@ -91,17 +91,17 @@ func (c *Consensus) RestoreSnapshot(ctx context.Context, r io.Reader, size int64
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
-	err = c.restoreFrom(ctx, file, r, size)
+	err = c.restoreFrom(ctx, file, index, save)
 	return errors.Join(err, file.Close(), os.Remove(file.Name()))
 }
 
-func (c *Consensus) restoreFrom(ctx context.Context, file *os.File, r io.Reader, size int64) error {
-	n, err := io.Copy(file, r)
-	if err != nil {
-		return fmt.Errorf("restore snapshot: copy to %s: %w", c.cfg.Dir, err)
+func (c *Consensus) restoreFrom(ctx context.Context, file *os.File, index uint64, save func(io.Writer) error) error {
+	if err := save(file); err != nil {
+		return fmt.Errorf("restore snapshot: write to %s: %w", c.cfg.Dir, err)
 	}
-	if size >= 0 && n != size {
-		return fmt.Errorf("restore snapshot: got %d bytes of %d", n, size)
+	n, err := file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	if c.cfg.CheckSnapshot != nil {
 		if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -114,10 +114,10 @@ func (c *Consensus) restoreFrom(ctx context.Context, file *os.File, r io.Reader,
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
-	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: n}
+	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: index, Size: n}
 	finished := make(chan error, 1)
 	// Not to be interrupted: raft reads the file, and half a restore is none.
-	if err := c.spawn(&c.ops, func() { finished <- c.raft.Restore(meta, file, c.restoreLimit(n)) }); err != nil {
+	if err := c.spawn(&c.ops, func() { finished <- c.raft().Restore(meta, file, c.restoreLimit(n)) }); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	if err := outcome(ctx, <-finished); err != nil {

@@ -239,19 +239,20 @@ func TestOperatorSavesAndRestores(t *testing.T) {
 		}
 		index := cl.propose(l, "c")
 		for what, err := range map[string]error{
-			"damaged":  l.RestoreSnapshot(t.Context(), strings.NewReader("damaged\n"), -1),
-			"short":    l.RestoreSnapshot(t.Context(), strings.NewReader(saved), 100),
-			"follower": cl.follower().RestoreSnapshot(t.Context(), strings.NewReader(saved), 4),
+			"damaged":  l.RestoreSnapshot(t.Context(), 0, written("damaged\n")),
+			"unsaved":  l.RestoreSnapshot(t.Context(), 0, func(io.Writer) error { return io.ErrUnexpectedEOF }),
+			"follower": cl.follower().RestoreSnapshot(t.Context(), 0, written(saved)),
 		} {
 			if err == nil {
 				t.Errorf("%s: restored", what)
 			}
 		}
-		if err := l.RestoreSnapshot(t.Context(), strings.NewReader(saved), 4); err != nil {
+		ahead := index + 5000 // the file is of a cluster whose log was longer
+		if err := l.RestoreSnapshot(t.Context(), ahead, written(saved)); err != nil {
 			t.Fatal(err)
 		}
-		if got := cl.propose(l, "d"); got <= index {
-			t.Errorf("index went from %d to %d", index, got)
+		if got := cl.propose(l, "d"); got <= ahead {
+			t.Errorf("index went from %d to %d, want more than the file's %d", index, got, ahead)
 		}
 		if got := cl.same(); !slices.Equal(got, []string{"a", "b", "d"}) {
 			t.Errorf("got %q", got)
@@ -266,6 +267,14 @@ func TestOperatorSavesAndRestores(t *testing.T) {
 			t.Errorf("save with a context that is over: %v", err)
 		}
 	})
+}
+
+// written writes a snapshot.
+func written(text string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}
 }
 
 // A transport that is no ContextDialer works too, and closing forgets nothing.

@@ -26,6 +26,7 @@ type transport struct {
 	cfg     Config
 	streams *streams
 	raft    atomic.Pointer[raft.Raft] // nil while raft is starting
+	keep    atomic.Bool               // raft is started again on this transport: its end does not close it
 
 	mu    sync.Mutex
 	peers map[raft.ServerID]progress
@@ -56,6 +57,14 @@ func newTransport(cfg Config) *transport {
 		Timeout:               cfg.RPCTimeout,
 	})
 	return t
+}
+
+// Close is called by raft when it has ended.
+func (t *transport) Close() error {
+	if t.keep.Load() {
+		return nil
+	}
+	return t.NetworkTransport.Close()
 }
 
 // abandon closes the transport, the connections it keeps and those it forgot.
@@ -124,10 +133,12 @@ type streams struct {
 	closing context.Context
 	cancel  context.CancelFunc
 
-	mu    sync.Mutex
-	conns map[*stream]struct{}
-	once  sync.Once
-	err   error
+	mu     sync.Mutex
+	conns  map[*stream]struct{}
+	dials  context.Context // ends with drop, too
+	refuse context.CancelFunc
+	once   sync.Once
+	err    error
 }
 
 // address is a host:port that may be a name.
@@ -142,6 +153,7 @@ func newStreams(cfg Config) *streams {
 		s.addr = address(cfg.Address)
 	}
 	s.closing, s.cancel = context.WithCancel(context.Background())
+	s.dials, s.refuse = context.WithCancel(s.closing)
 	return s
 }
 
@@ -156,14 +168,21 @@ func (s *streams) closeAll() error {
 		s.cancel()
 		s.err = s.StreamLayer.Close()
 	})
+	s.drop()
+	return s.err
+}
+
+// drop closes every connection and gives up every dial, and goes on listening.
+func (s *streams) drop() {
 	s.mu.Lock()
 	open := s.conns
 	s.conns = map[*stream]struct{}{}
+	s.refuse()
+	s.dials, s.refuse = context.WithCancel(s.closing)
 	s.mu.Unlock()
 	for c := range open {
 		_ = c.Conn.Close() // given up either way
 	}
-	return s.err
 }
 
 // Accept returns the next connection of another server.
@@ -192,7 +211,10 @@ func (s *streams) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn
 	if !ok {
 		return s.StreamLayer.Dial(addr, timeout)
 	}
-	ctx, cancel := context.WithTimeout(s.closing, timeout)
+	s.mu.Lock()
+	ctx := s.dials
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return d.DialContext(ctx, addr)
 }

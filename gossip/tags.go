@@ -29,6 +29,8 @@ type Tags struct {
 	Level        int    `json:"l,omitempty"` // highest cluster level that the agent can apply
 	Expect       int    `json:"e,omitempty"` // servers it waits for before the first bootstrap
 	Bootstrapped bool   `json:"b,omitempty"` // has a log
+	Epoch        string `json:"q,omitempty"` // of a server's state: which beginning of the cluster it is of
+	Generation   uint64 `json:"g,omitempty"` // of a server's state: its restore generation
 	Left         bool   `json:"x,omitempty"` // is about to leave on purpose; set by Leave
 }
 

@@ -4,13 +4,18 @@ import "fmt"
 
 func (c InitCluster) apply(t *tx) (any, error) {
 	meta := &t.next.meta
-	if meta.ClusterID != "" {
-		return Done{Index: t.index}, nil
+	for _, name := range []struct {
+		kept *string
+		word string
+	}{{&meta.ClusterID, c.ClusterID}, {&meta.Epoch, c.Epoch}} {
+		if *name.kept != "" || name.word == "" && name.kept == &meta.Epoch {
+			continue
+		}
+		if err := checkName(name.word); err != nil {
+			return nil, fmt.Errorf("name the cluster %q: %w: %w", name.word, err, ErrInvalid)
+		}
+		*name.kept = name.word
 	}
-	if err := checkName(c.ClusterID); err != nil {
-		return nil, fmt.Errorf("name the cluster %q: %w: %w", c.ClusterID, err, ErrInvalid)
-	}
-	meta.ClusterID = c.ClusterID
 	return Done{Index: t.index}, nil
 }
 

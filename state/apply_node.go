@@ -26,7 +26,7 @@ func (c RegisterNode) apply(t *tx) (any, error) {
 		t.admitNode(&n)
 		return RegisterNodeResult{Generation: n.Generation, Boot: n.Boot}, nil
 	}
-	if old.Status != NodeStatusDown && old.PeerAddr != n.PeerAddr {
+	if old.Status != NodeStatusDown && old.PeerAddr != n.PeerAddr && !c.Moved {
 		return nil, fmt.Errorf("register node %s (%s) at %s: node %s at %s has this ID and is %s; give this machine an ID of its own, "+
 			"or declare the other one lost: %w", n.Name, n.ID, n.PeerAddr, old.Name, old.PeerAddr, old.Status, ErrConflict)
 	}

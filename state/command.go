@@ -11,10 +11,12 @@ type Command interface {
 	apply(tx *tx) (any, error)
 }
 
-// InitCluster names the cluster. The first leader proposes it; later ones change nothing.
+// InitCluster names the cluster. The first leader proposes it; later ones change nothing. The epoch follows in a second one, once
+// the cluster's level allows.
 type InitCluster struct {
 	ClusterID string
-	Time      int64 // cluster time, nanoseconds since the Unix epoch; in every command
+	Epoch     string `json:",omitempty"` // see Snapshot.Epoch
+	Time      int64  // cluster time, nanoseconds since the Unix epoch; in every command
 }
 
 // Lead is the first entry of a leader's term. The term stored is the entry's own, see Snapshot.LeadTerm.
@@ -58,8 +60,9 @@ type StopAlloc struct {
 // RegisterNode stores what an agent says of its machine. Status, Generation, Eligibility and Returns are the cluster's and
 // are not taken from it. The result is a RegisterNodeResult.
 type RegisterNode struct {
-	Node *Node
-	Time int64
+	Node  *Node
+	Moved bool `json:",omitempty"` // the leader found nobody of this ID at the address known so far: the machine has another one now
+	Time  int64
 }
 
 // SetNodeStatus is the leader's judgement of some nodes.

@@ -5,8 +5,8 @@ import "slices"
 // MaxLevel is the highest cluster level that this version can apply. A new field or a new kind of command is a new level.
 //
 // Level 1 is the first release. Level 2 adds affinities, spreads, reserved cores, thousandths of a core, memory_max and devices to
-// jobs, nodes, plans and allocations; the scheduler's configuration and node pools; and holds a leader's command against the term
-// of its own entry.
+// jobs, nodes, plans and allocations; the scheduler's configuration and node pools; the cluster's epoch and machines that change
+// their address; and holds a leader's command against the term of its own entry.
 const MaxLevel = 2
 
 // leveled commands say for themselves which level they need: those whose kind or some of whose fields came after level 1.
@@ -32,8 +32,12 @@ func (SetSchedulerConfig) level() int { return 2 }
 func (UpsertNodePool) level() int     { return 2 }
 func (DeleteNodePool) level() int     { return 2 }
 
-func (c RegisterJob) level() int  { return levelIf(c.Job != nil && c.Job.needsLevel2()) }
-func (c RegisterNode) level() int { return levelIf(c.Node != nil && c.Node.Resources.needsLevel2()) }
+func (c RegisterJob) level() int { return levelIf(c.Job != nil && c.Job.needsLevel2()) }
+func (c InitCluster) level() int { return levelIf(c.Epoch != "") }
+
+func (c RegisterNode) level() int {
+	return levelIf(c.Moved || c.Node != nil && c.Node.Resources.needsLevel2())
+}
 
 func (c ApplyPlan) level() int {
 	return levelIf(slices.ContainsFunc(c.Records, func(r PlanRecord) bool { return len(r.Cores)+len(r.Devices) > 0 }))

@@ -42,6 +42,7 @@ type metaRow struct {
 	LatestTime         int64
 	EvictionsAllowedAt int64
 	Scheduler          *SchedulerConfig `json:",omitempty"`
+	Epoch              string           `json:",omitempty"`
 }
 
 func newSnapshot() *Snapshot {
@@ -117,6 +118,10 @@ func (s *Snapshot) Level() int { return s.meta.Level }
 // Generation is the restore generation: how often an operator has put an older state back. Whatever was remembered of another
 // generation (cursors, indexes) is void.
 func (s *Snapshot) Generation() uint64 { return s.meta.Generation }
+
+// Epoch names this beginning of the cluster's history: minted when it was founded, and anew when it was recovered from one survivor.
+// A cluster that begins again under its old name has another one. "" before the cluster's level is 2.
+func (s *Snapshot) Epoch() string { return s.meta.Epoch }
 
 // LatestTime is the largest stamp of any command, in nanoseconds since the Unix epoch: cluster time at the last change.
 func (s *Snapshot) LatestTime() int64 { return s.meta.LatestTime }

@@ -218,6 +218,14 @@ func (n *Node) Restart() {
 	n.Start()
 }
 
+// Move gives a crashed agent's machine another address.
+func (n *Node) Move(ip string) {
+	n.c.t.Helper()
+	n.API.Close()
+	n.Host = n.c.Net.Host(ip)
+	n.API = n.c.client(ip + ":4646")
+}
+
 // Die pulls the machine's plug: nobody answers at its address and what ran on it is gone.
 func (n *Node) Die() {
 	n.c.Net.Kill(n.Host, simnet.Silent)
@@ -294,24 +302,34 @@ func (c *Cluster) WaitReady(limit time.Duration) time.Duration {
 		if l == nil {
 			return errors.New("no leader")
 		}
-		nodes, err := c.NodeStatus(l)
+		nodes, err := c.nodesOf(l)
 		if err != nil {
 			return err
 		}
 		for _, n := range c.Nodes {
-			if n.agent != nil && nodes[n.Name] != state.NodeStatusReady {
-				return fmt.Errorf("node %s is %q", n.Name, nodes[n.Name])
+			if n.agent != nil && n.agent.Self().Client && nodes[n.ID()].Status != state.NodeStatusReady {
+				return fmt.Errorf("node %s is %q", n.Name, nodes[n.ID()].Status)
 			}
 		}
 		return nil
 	})
 }
 
-// NodeStatus asks an agent for the status of every node, by name.
-func (c *Cluster) NodeStatus(via *Node) (map[string]string, error) {
+// nodesOf asks an agent for every node, by ID.
+func (c *Cluster) nodesOf(via *Node) (map[string]api.NodeListItem, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	nodes, _, err := via.API.Nodes(ctx, api.QueryOptions{})
+	out := map[string]api.NodeListItem{}
+	for _, n := range nodes {
+		out[n.ID] = n
+	}
+	return out, err
+}
+
+// NodeStatus asks an agent for the status of every node, by name.
+func (c *Cluster) NodeStatus(via *Node) (map[string]string, error) {
+	nodes, err := c.nodesOf(via)
 	out := map[string]string{}
 	for _, n := range nodes {
 		out[n.Name] = n.Status

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -103,46 +102,6 @@ func TestWipedServer(t *testing.T) {
 	}
 }
 
-// TestServersBegunAnew: the servers lost their logs but not their names. They begin anew under the cluster's old name, the nodes
-// end nothing on the word of a state that is younger than what they have seen, and once a backup is restored all is as it was.
-func TestServersBegunAnew(t *testing.T) {
-	inBubble(t, Options{Servers: 3, Clients: 1}, func(t *testing.T, c *Cluster) {
-		via := c.Nodes[3]
-		if err := c.Run(via, Job("web", 8)); err != nil {
-			t.Fatal(err)
-		}
-		c.WaitSettled(via, 8, 20*time.Second)
-		for i := range 60 { // the nodes have seen a state that the new servers do not reach soon
-			if err := c.Run(via, Job(fmt.Sprintf("other-%d", i), 0)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		time.Sleep(15 * time.Second) // for them to write that down
-		backup, before := c.backup(via), c.Starts()
-		for _, n := range c.Servers() {
-			n.Crash()
-		}
-		for _, n := range c.Servers() {
-			if err := os.RemoveAll(filepath.Join(n.Dir, "raft")); err != nil {
-				t.Fatal(err)
-			}
-			n.Restart()
-		}
-		c.WaitReady(time.Minute)
-		time.Sleep(10 * time.Second)
-		if got := c.Tasks(); got != 8 {
-			t.Errorf("tasks on the machines before the restore: got %d, want 8", got)
-		}
-		c.restore(via, backup)
-		c.WaitReady(time.Minute)
-		c.WaitSettled(via, 8, 30*time.Second)
-		c.Always(10*time.Second, func() error { return c.Settled(via, 8) })
-		if got := c.Starts(); got != before {
-			t.Errorf("tasks started: got %d, want %d as before", got, before)
-		}
-	})
-}
-
 // TestEveryServerWiped: with no log anywhere a new cluster begins; nobody waits for ever.
 func TestEveryServerWiped(t *testing.T) {
 	inBubble(t, Options{Servers: 3}, func(t *testing.T, c *Cluster) {
@@ -182,7 +141,8 @@ func TestClonedNode(t *testing.T) {
 				}
 				second.Start()
 				if gossips {
-					c.Eventually(10*time.Second, func() error { return second.endedWith("has this node's ID") })
+					// Not at once: it could be the first machine, at another address since a moment ago.
+					c.Eventually(45*time.Second, func() error { return second.endedWith("has this node's ID") })
 				} else {
 					time.Sleep(10 * time.Second)
 					if err := second.agent.Health().Client; err.OK || !strings.Contains(err.Message, "has this ID") {
