@@ -17,6 +17,8 @@ import (
 const (
 	// eagerEvery is how often an agent that is alone tries retry_join at first: its servers are most likely starting too.
 	eagerEvery = time.Second
+	// tellEvery is how often the log repeats that two machines have one ID.
+	tellEvery = time.Minute
 	// takenFor is how long the others may find this node's ID taken before the agent believes them.
 	takenFor = 30 * time.Second
 	// eagerTries is how long it is eager; then retry_interval counts.
@@ -29,7 +31,8 @@ type members struct {
 	log    hclog.Logger
 	gossip *gossip.Gossip
 
-	refused time.Time // when the others first said that this node's ID is taken; touched by run alone
+	told    map[string]time.Time // node IDs that two machines claim: when that was logged; touched by run alone
+	refused time.Time            // when the others first said that this node's ID is taken; touched by run alone
 }
 
 // openGossip starts gossiping with this agent's tags.
@@ -58,7 +61,7 @@ func (a *Agent) openGossip() error {
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
 	}
-	a.members = &members{a: a, log: a.log.Named("members"), gossip: g}
+	a.members = &members{a: a, log: a.log.Named("members"), gossip: g, told: map[string]time.Time{}}
 	a.closers = append(a.closers, g.Close)
 	return nil
 }
@@ -116,7 +119,11 @@ func (m *members) run(ctx context.Context) error {
 // hint wakes the leader's look at the nodes: somebody may have died.
 func (m *members) hint() {
 	for _, c := range m.gossip.Conflicts() {
-		m.log.Error("two live machines have the same node ID; give one of them a data directory of its own",
+		if time.Since(m.told[c.Name]) < tellEvery {
+			continue
+		}
+		m.told[c.Name] = time.Now()
+		m.log.Error("two machines have the same node ID: one that moved, whose old address is not given up yet, or two that live; give one of those a data directory of its own",
 			"node_id", c.Name, "address", c.Addr, "other_address", c.New)
 	}
 	if s := m.a.server; s != nil {

@@ -22,37 +22,50 @@ const (
 	// seekEvery is how often a remembered member that nobody has mentioned is looked for, and seekFor for how long.
 	seekEvery = 2 * time.Second
 	seekFor   = 10 * time.Minute
+	// insistFor is how long an agent whose own address has changed goes on telling all of them: they take its new address only once they
+	// have found that it is dead at the old one.
+	insistFor = 90 * time.Second
 )
+
+// known is what an agent remembers of gossip.
+type known struct {
+	Self    string   // its own gossip address
+	Members []string // those of others, servers first
+}
 
 // rejoin keeps the gossip addresses of the others on disk, and looks for those of the agent's last life until it has heard of them.
 // retry_join names some servers only: when all servers come back at other addresses, the machines that ran on would never learn them
 // if the servers did not come to the machines.
 func (m *members) rejoin(ctx context.Context) error {
 	path := m.a.dir.Path(membersFile)
-	seek, err := readMembers(path)
+	kept, err := readMembers(path)
 	if err != nil {
 		m.log.Warn("cannot read who was there before", "error", err)
 	}
-	kept := slices.Clone(seek)
 	began, wrote := time.Now(), time.Time{}
+	seek, moved := slices.Clone(kept.Members), kept.Self != m.a.addrs.gossip
 	for {
 		if err := pause(ctx, seekEvery); err != nil {
 			return err
 		}
 		alive := m.aliveAddrs()
-		seek = slices.DeleteFunc(seek, func(addr string) bool { return slices.Contains(alive, addr) })
+		if !moved || time.Since(began) > insistFor {
+			seek = slices.DeleteFunc(seek, func(addr string) bool { return slices.Contains(alive, addr) })
+		}
 		if len(seek) > 0 && time.Since(began) < seekFor {
 			m.seek(ctx, seek[0])
 			seek = append(seek[1:], seek[0])
 		}
-		if now := alive[:min(len(alive), rememberMembers)]; len(now) > 0 && !slices.Equal(now, kept) && time.Since(wrote) >= writeMembersEvery {
-			wrote = time.Now()
-			if err := writeMembers(path, now); err != nil {
-				m.log.Debug("cannot note who is there", "error", err)
-				continue
-			}
-			kept = slices.Clone(now)
+		now := known{Self: m.a.addrs.gossip, Members: alive[:min(len(alive), rememberMembers)]}
+		if len(now.Members) == 0 || now.Self == kept.Self && slices.Equal(now.Members, kept.Members) || time.Since(wrote) < writeMembersEvery {
+			continue
 		}
+		wrote = time.Now()
+		if err := writeMembers(path, now); err != nil {
+			m.log.Debug("cannot note who is there", "error", err)
+			continue
+		}
+		kept = now
 	}
 }
 
@@ -82,23 +95,24 @@ func (m *members) aliveAddrs() []string {
 	return append(servers, rest...)
 }
 
-func readMembers(path string) ([]string, error) {
+func readMembers(path string) (known, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return known{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return known{}, err
 	}
-	var addrs []string
-	if err := json.Unmarshal(data, &addrs); err != nil {
-		return nil, err
+	var k known
+	if err := json.Unmarshal(data, &k); err != nil {
+		return known{}, err
 	}
-	return addrs[:min(len(addrs), rememberMembers)], nil
+	k.Members = k.Members[:min(len(k.Members), rememberMembers)]
+	return k, nil
 }
 
-func writeMembers(path string, addrs []string) error {
-	data, err := json.Marshal(addrs)
+func writeMembers(path string, k known) error {
+	data, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
