@@ -38,6 +38,8 @@ type options struct {
 	prefix     string
 	perPage    int
 	nextToken  string
+	filter     string
+	reverse    bool
 	index      uint64
 	wait       time.Duration
 	stale      bool
@@ -77,7 +79,7 @@ func (c *call) parseQuery() error {
 	p := parser{values: values}
 	c.opts = options{
 		namespace: firstOf(values.Get("namespace"), DefaultNamespace), prefix: values.Get("prefix"),
-		nextToken: values.Get("next_token"), index: p.uint("index"), wait: p.duration("wait", DefaultWait),
+		nextToken: values.Get("next_token"), filter: values.Get("filter"), reverse: p.flag("reverse"), index: p.uint("index"), wait: p.duration("wait", DefaultWait),
 		stale: p.flag("stale"), consistent: p.flag("consistent"), pretty: p.flag("pretty"),
 		perPage: int(min(p.uint("per_page"), MaxPage)),
 	}

@@ -139,6 +139,8 @@ type QueryOptions struct {
 	Namespace  string // "" means the client's; "*" lists all
 	Prefix     string // lists: of the ID
 	PerPage    int    // lists: at most MaxPage, which is the default
+	Filter     string // lists: an expression over the items' fields
+	Reverse    bool   // lists: the last one first
 	NextToken  string // lists: QueryMeta.NextToken of the page before
 	Index      uint64 // blocks until something newer than this index
 	Wait       time.Duration
@@ -187,6 +189,10 @@ func (c *Client) read(ctx context.Context, route, id string, q QueryOptions, ext
 	}
 	set("prefix", q.Prefix)
 	set("next_token", q.NextToken)
+	set("filter", q.Filter)
+	if q.Reverse {
+		set("reverse", "true")
+	}
 	if q.PerPage > 0 {
 		set("per_page", strconv.Itoa(q.PerPage))
 	}

@@ -34,7 +34,7 @@ type Route struct {
 	Retry    bool // may be sent twice: it reads, or the state remembers its request ID, or it is idempotent by nature
 	Stale    bool // with ?stale any server may answer
 	Blocking bool // takes ?index and ?wait
-	List     bool // takes ?prefix, ?per_page and ?next_token
+	List     bool // takes ?prefix, ?filter, ?reverse, ?per_page and ?next_token
 	Stream   bool // the body or the answer is a stream of bytes, not JSON
 
 	AnyNamespace bool // takes namespace=*, as lists do
@@ -181,7 +181,7 @@ func (r *Route) parameters() []string {
 		p = append(p, "index", "wait")
 	}
 	if r.List {
-		p = append(p, "prefix", "per_page", "next_token")
+		p = append(p, "prefix", "filter", "reverse", "per_page", "next_token")
 	}
 	return p
 }
