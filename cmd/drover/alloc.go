@@ -40,12 +40,13 @@ func newAllocStatus(a *app) *cobra.Command {
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
+	r.addFilter(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole IDs")
 	return cmd
 }
 
 func listAllocs(ctx context.Context, r *reader, c *api.Client, s shape, verbose bool) error {
-	allocs, err := fetchAll(ctx, r, api.QueryOptions{}, c.Allocations)
+	allocs, err := fetchAll(ctx, r, r.listed(), c.Allocations)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func newJobStatus(a *app) *cobra.Command {
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
+	r.addFilter(cmd)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "whole IDs")
 	cmd.Flags().BoolVar(&o.all, "all-allocs", false, "all copies that ended too, not only the last of each")
 	cmd.Flags().BoolVar(&o.short, "short", false, "of one job only how it stands, without its copies")
@@ -51,7 +52,7 @@ func newJobStatus(a *app) *cobra.Command {
 type jobStatusOptions struct{ verbose, all, short bool }
 
 func listJobs(ctx context.Context, r *reader, c *api.Client, s shape) error {
-	jobs, err := fetchAll(ctx, r, api.QueryOptions{}, c.Jobs)
+	jobs, err := fetchAll(ctx, r, r.listed(), c.Jobs)
 	if err != nil {
 		return err
 	}

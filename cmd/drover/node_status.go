@@ -52,6 +52,7 @@ func newNodeStatus(a *app) *cobra.Command {
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
+	r.addFilter(cmd)
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "whole IDs, and the attributes of one")
 	fs.BoolVar(&o.self, "self", false, "the machine of the agent asked")
@@ -88,7 +89,7 @@ func nodeList(o nodeStatusOptions) list[api.NodeListItem] {
 }
 
 func listNodes(ctx context.Context, r *reader, c *api.Client, s shape, o nodeStatusOptions) error {
-	nodes, err := fetchAll(ctx, r, api.QueryOptions{}, c.Nodes)
+	nodes, err := fetchAll(ctx, r, r.listed(), c.Nodes)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ type reader struct {
 	app      *app
 	stale    bool
 	watching bool // --watch
+	filter   string
 
 	marked bool
 	seen   uint64 // index that the first read of this round answered

@@ -31,6 +31,7 @@ func newStatus(a *app) *cobra.Command {
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
+	r.addFilter(cmd)
 	return cmd
 }
 
