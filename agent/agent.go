@@ -52,6 +52,7 @@ type Agent struct {
 	server  *server // nil without the server role
 	client  *client // nil without the client role
 	drivers map[string]runtime.Driver
+	cpusets *runtime.Cpusets // nil where tasks cannot have cores for themselves
 
 	remembered time.Time // when the newest index was last written to the disk
 	closers    []func() error

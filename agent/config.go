@@ -29,6 +29,7 @@ type Config struct {
 	Client    ClientConfig
 	Drivers   DriversConfig
 	Telemetry TelemetryConfig
+	ACL       ACLConfig
 
 	origin map[string]string // by key: where it was set, for error messages
 }
@@ -56,7 +57,9 @@ type ServerConfig struct {
 	RaftTimeout     time.Duration
 	LostAfter       time.Duration // a node that is disconnected for so long is down
 	EvictionHold    time.Duration // how long no work is moved when much of a pool falls silent at once
-	Algorithm       string        // "binpack" or "spread"
+	Algorithm       string        // "binpack" or "spread"; like the two below until an operator sets the cluster's own
+	Oversubscribe   bool          // grants tasks their memory_max
+	RejectJobs      bool          // refuses new and changed jobs
 }
 
 // ClientConfig is the client block.
@@ -70,13 +73,16 @@ type ClientConfig struct {
 	MinDynamicPort int // first port that tasks get, inclusive
 	MaxDynamicPort int // last, inclusive
 	MaxKillTimeout time.Duration
+	Devices        []DeviceConfig
+	DetectDevices  bool // offer what is found on the machine too
 }
 
 // Reserved is what the machine keeps from its tasks.
 type Reserved struct {
-	CPU      int // MHz
-	MemoryMB int // MiB
-	DiskMB   int // MiB
+	CPU      int    // MHz
+	Cores    string // such as "0-1": no task runs on these
+	MemoryMB int    // MiB
+	DiskMB   int    // MiB
 	Ports    []int
 }
 
@@ -94,6 +100,11 @@ type TelemetryConfig struct {
 	PrometheusMetrics bool // serve /v1/metrics
 }
 
+// ACLConfig is the acl block.
+type ACLConfig struct {
+	Enabled bool // refused: there are no access rules yet
+}
+
 // DefaultConfig returns the settings of an agent of a cluster of machines. It is neither server nor client, and has no data
 // directory.
 func DefaultConfig() Config {
@@ -109,6 +120,7 @@ func DefaultConfig() Config {
 		},
 		Client: ClientConfig{
 			NodePool: "default", MinDynamicPort: 20000, MaxDynamicPort: 32000, MaxKillTimeout: 30 * time.Second,
+			DetectDevices: true,
 		},
 		Telemetry: TelemetryConfig{PrometheusMetrics: true},
 		origin:    map[string]string{},

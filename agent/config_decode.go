@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,6 +63,8 @@ func (d *decoder) body(body hcl.Body, path string) {
 		inner := join(path, block.Type)
 		switch {
 		case seen[block.Type] || d.foreign(inner, block.DefRange):
+		case labelledBlocks()[inner] != nil:
+			labelledBlocks()[inner](d, block)
 		case isMap(inner):
 			d.mapBlock(block.Body, inner)
 		default:
@@ -143,6 +146,11 @@ func schemaOf(path string) *hcl.BodySchema {
 			if isMap(k.Path) {
 				block(rest, nil)
 			}
+		}
+	}
+	for _, inner := range slices.Sorted(maps.Keys(labelledBlocks())) {
+		if rest, below := under(inner, path); below && !strings.Contains(rest, ".") {
+			block(rest, []string{"name"})
 		}
 	}
 	for _, f := range foreignKeys() {

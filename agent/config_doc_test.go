@@ -32,6 +32,7 @@ checks a file.
 	for _, k := range ConfigKeys() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code("", k.Path), code("--", k.Flag), code("", k.Env), strings.ReplaceAll(k.Meaning, "|", `\|`))
 	}
+	b.WriteString(deviceProse)
 	b.WriteString("\nAn example for three machines is `dist/drover.hcl`.\n")
 	if *rewrite {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
@@ -46,3 +47,35 @@ checks a file.
 		t.Errorf("%s is stale: go test ./agent -run ConfigurationPage -rewrite", path)
 	}
 }
+
+const deviceProse = `
+## Devices
+
+What tasks may ask for with a device block is found on the machine, where that is possible without a vendor's program: GPUs of Nvidia
+by their driver, other GPUs by the kernel's render nodes (` + "`/dev/dri/renderD*`" + `), and ` + "`/dev/kvm`, `/dev/fuse`, `/dev/net/tun`, `/dev/vhost-net`" + `,
+which any number of tasks may have at a time. ` + "`drover node status NODE`" + ` lists them. ` + "`client { detect_devices = false }`" + ` offers none of those.
+Others, or the same ones with other names and attributes, are written down:
+
+` + "```hcl" + `
+client {
+  device "acme/accelerator/x100" {    # vendor/type/name
+    ids        = ["x0", "/dev/acme1"] # instances; one that is a path under /dev brings that device node
+    paths      = ["/dev/acmectl"]     # device nodes that every task with one of them gets
+    attributes = { memory = "40 GiB" }  # for constraints on ${device.attr.memory}
+    shared     = false                # true: any number of tasks may have an instance at a time
+
+    instance "x2" {
+      paths = ["/dev/acme2"]
+    }
+
+    env {
+      ACME_VISIBLE = "{ids}" # the instances that the task has, separated by commas
+    }
+  }
+}
+` + "```" + `
+
+An instance whose device node is not there is unhealthy and given to nobody. Containers get the device nodes at their own paths; tasks of
+the exec driver see the machine's. Every task finds its instances in ` + "`DROVER_DEVICE_TYPE`" + ` (` + "`DROVER_DEVICE_GPU`" + `), and those with GPUs
+of Nvidia in ` + "`NVIDIA_VISIBLE_DEVICES`" + `.
+`

@@ -23,7 +23,6 @@ func foreignKeys() []foreignKey {
 func refusedKeys() []foreignKey {
 	one := []string{"name"}
 	return []foreignKey{
-		{path: "acl", why: "anybody who reaches an agent's ports may do everything; listen on the loopback interface only, or close the ports to others"},
 		{path: "tls", why: "traffic is in the clear for now; remove the block, and set insecure = true if that is acceptable in your network"},
 		{path: "vault", why: "there are no secrets from Vault; remove the block"},
 		{path: "consul", why: "agents find each other by gossip and need no Consul; remove the block"},
@@ -44,9 +43,7 @@ func refusedKeys() []foreignKey {
 		{path: "server.data_dir", why: "set data_dir at the top: the server's part is below it"},
 		{path: "server.server_join.start_join", why: "use retry_join"},
 		{path: "client.server_join.start_join", why: "use retry_join"},
-		{path: "server.default_scheduler_config.memory_oversubscription_enabled", why: "memory limits are hard; remove it"},
 		{path: "server.default_scheduler_config.preemption_config", why: "jobs do not push out others yet; remove the block"},
-		{path: "server.default_scheduler_config.reject_job_registration", why: "remove it"},
 		{path: "server.default_scheduler_config.pause_eval_broker", why: "remove it"},
 		{path: "client.alloc_dir", why: "set data_dir at the top: tasks have their directories below it"},
 		{path: "client.state_dir", why: "set data_dir at the top: all state is below it"},
@@ -61,13 +58,15 @@ func refusedKeys() []foreignKey {
 		{path: "client.drain_on_shutdown", why: "tasks run on when the agent stops; remove the block"},
 		{path: "client.template", why: "there are no templates yet; remove the block"},
 		{path: "client.artifact", why: "there are no artifacts yet; remove the block"},
-		{path: "client.reserved.cores", why: "cores are not given out one by one; use reserved { cpu = … } in MHz"},
 	}
 }
 
 // ignoredKeys are those that concern how Nomad works inside, by why they may be left out.
 func ignoredKeys() map[string][]string {
 	return map[string][]string{
+		"there are no access rules yet": {
+			"acl.token_ttl", "acl.policy_ttl", "acl.role_ttl", "acl.replication_token", "acl.token_min_expiration_ttl", "acl.token_max_expiration_ttl",
+		},
 		"Drover has its own figures for this": {
 			"limits", "autopilot", "rpc", "server.raft_protocol", "server.raft_multiplier", "server.raft_boltdb", "server.raft_logstore",
 			"server.raft_trailing_logs", "server.raft_snapshot_threshold", "server.raft_snapshot_interval", "server.protocol_version",

@@ -48,6 +48,7 @@ func agentKeys() []ConfigKey {
 		{"log_json", "DROVER_LOG_JSON", "log-json", "log in JSON", func(c *Config) any { return &c.LogJSON }},
 		{"insecure", "DROVER_INSECURE", "insecure", "accept traffic in the clear on an address that others can reach",
 			func(c *Config) any { return &c.Insecure }},
+		{"acl.enabled", "", "", "false: there are no access rules yet, whoever reaches the ports may do everything", func(c *Config) any { return &c.ACL.Enabled }},
 		{"telemetry.prometheus_metrics", "", "", "serve /v1/metrics", func(c *Config) any { return &c.Telemetry.PrometheusMetrics }},
 	}
 }
@@ -89,7 +90,12 @@ func serverKeys() []ConfigKey {
 		{"server.lost_after", "", "", "time after which a disconnected node is down", func(c *Config) any { return &c.Server.LostAfter }},
 		{"server.eviction_hold", "", "", "how long no work moves when much of a pool falls silent at once",
 			func(c *Config) any { return &c.Server.EvictionHold }},
-		{"server.default_scheduler_config.scheduler_algorithm", "", "", "binpack or spread", func(c *Config) any { return &c.Server.Algorithm }},
+		{"server.default_scheduler_config.scheduler_algorithm", "", "", "binpack or spread, for a new cluster; later `drover operator scheduler set-config`",
+			func(c *Config) any { return &c.Server.Algorithm }},
+		{"server.default_scheduler_config.memory_oversubscription_enabled", "", "", "grant tasks their memory_max, for a new cluster",
+			func(c *Config) any { return &c.Server.Oversubscribe }},
+		{"server.default_scheduler_config.reject_job_registration", "", "", "refuse new and changed jobs, for a new cluster",
+			func(c *Config) any { return &c.Server.RejectJobs }},
 	}
 }
 
@@ -101,11 +107,14 @@ func clientKeys() []ConfigKey {
 		{"client.node_pool", "DROVER_NODE_POOL", "node-pool", "pool of this node", func(c *Config) any { return &c.Client.NodePool }},
 		{"client.meta", "", "meta", "key=value, for constraints", func(c *Config) any { return &c.Client.Meta }},
 		{"client.reserved.cpu", "", "", "MHz kept from tasks", func(c *Config) any { return &c.Client.Reserved.CPU }},
+		{"client.reserved.cores", "", "", "cores kept from tasks, such as \"0-1,4\"", func(c *Config) any { return &c.Client.Reserved.Cores }},
 		{"client.reserved.memory", "", "", "MiB kept from tasks", func(c *Config) any { return &c.Client.Reserved.MemoryMB }},
 		{"client.reserved.disk", "", "", "MiB kept from tasks", func(c *Config) any { return &c.Client.Reserved.DiskMB }},
 		{"client.reserved.reserved_ports", "", "", "ports kept from tasks, such as \"22,8000-8010\"", func(c *Config) any { return &c.Client.Reserved.Ports }},
 		{"client.min_dynamic_port", "", "", "first port that tasks get", func(c *Config) any { return &c.Client.MinDynamicPort }},
 		{"client.max_dynamic_port", "", "", "last port that tasks get", func(c *Config) any { return &c.Client.MaxDynamicPort }},
+		{"client.detect_devices", "", "", "offer GPUs and the like that are found on the machine, beside those of device blocks",
+			func(c *Config) any { return &c.Client.DetectDevices }},
 		{"client.max_kill_timeout", "", "", "the longest that a task may take to end", func(c *Config) any { return &c.Client.MaxKillTimeout }},
 	}
 }

@@ -67,7 +67,11 @@ server {
   }
   lost_after    = "2m"
   eviction_hold = 60000000000
-  default_scheduler_config { scheduler_algorithm = "spread" }
+  default_scheduler_config {
+    scheduler_algorithm             = "spread"
+    memory_oversubscription_enabled = true
+    reject_job_registration         = true
+  }
 }
 client {
   enabled    = true
@@ -83,7 +87,24 @@ client {
     memory         = 512
     disk           = 1024
     reserved_ports = "22,80,8000-8002"
+    cores          = "0-1"
   }
+  device "acme/card/x" {
+    ids        = ["a", "b"]
+    paths      = ["/dev/acme"]
+    shared     = true
+    attributes = { memory = "40 GiB" }
+  }
+  device "nvidia/gpu/a100" {
+    attributes {
+      memory = "40 GiB"
+      cores  = 6912
+    }
+    env { NVIDIA_VISIBLE_DEVICES = "{ids}" }
+    instance "GPU-1" { paths = ["/dev/nvidia0"] }
+    instance "/dev/nvidia1" {}
+  }
+  detect_devices   = false
   min_dynamic_port = 21000
   max_dynamic_port = 22000
 }
@@ -105,14 +126,19 @@ func wholeWant() Config {
 	c.Server = ServerConfig{
 		Enabled: true, BootstrapExpect: 3, Encrypt: "MDEyMzQ1Njc4OWFiY2RlZg==", RetryJoin: []string{"10.0.0.1", "10.0.0.2:4648"},
 		RetryInterval: 15 * time.Second, RetryMax: 3, RaftTimeout: 500 * time.Millisecond, LostAfter: 2 * time.Minute,
-		EvictionHold: time.Minute, Algorithm: "spread",
+		EvictionHold: time.Minute, Algorithm: "spread", Oversubscribe: true, RejectJobs: true,
 	}
 	c.Client = ClientConfig{
 		Enabled: true, Servers: []string{"10.0.0.1:4647"}, NodeClass: "big", NodePool: "gpu",
 		Meta:     map[string]string{"rack": "r1", "cores": "8"},
-		Reserved: Reserved{CPU: 500, MemoryMB: 512, DiskMB: 1024, Ports: []int{22, 80, 8000, 8001, 8002}},
+		Reserved: Reserved{CPU: 500, Cores: "0-1", MemoryMB: 512, DiskMB: 1024, Ports: []int{22, 80, 8000, 8001, 8002}},
 
 		MinDynamicPort: 21000, MaxDynamicPort: 22000, MaxKillTimeout: 30 * time.Second,
+		Devices: []DeviceConfig{
+			{Name: "acme/card/x", Shared: true, Paths: []string{"/dev/acme"}, Attributes: map[string]string{"memory": "40 GiB"}, Instances: []DeviceInstanceConfig{{ID: "a"}, {ID: "b"}}},
+			{Name: "nvidia/gpu/a100", Attributes: map[string]string{"memory": "40 GiB", "cores": "6912"}, Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "{ids}"},
+				Instances: []DeviceInstanceConfig{{ID: "GPU-1", Paths: []string{"/dev/nvidia0"}}, {ID: "/dev/nvidia1"}}},
+		},
 	}
 	c.Drivers = DriversConfig{Enabled: []string{"exec"}, ContainerdAddress: "/run/c.sock", ExecIsolation: "none"}
 	c.Telemetry.PrometheusMetrics = false
@@ -203,7 +229,7 @@ func TestMistakesInFiles(t *testing.T) {
 		"ports":       {"client {\n reserved { reserved_ports = \"80-70\" }\n}", `reserved_ports must be ports such as "22,8000-8010", not "80-70"`},
 		"variable":    {`name = var.x`, "a.hcl:1:8: variables not allowed"},
 		"syntax":      {"name = \n", "a.hcl:1:8: invalid expression"},
-		"acl":         {"acl {\n enabled = true\n}", "a.hcl:1:1: acl is not supported: anybody who reaches"},
+		"acl":         {"acl {\n enabled = \"soon\"\n}", "a.hcl:2:12: enabled must be true or false"},
 		"plugin":      {`plugin "docker" {}`, "plugin is not supported: drivers are built in"},
 		"host volume": {"client {\n host_volume \"x\" {}\n}", "client.host_volume is not supported"},
 		"vault":       {`vault { address = "x" }`, "vault is not supported"},

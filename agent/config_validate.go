@@ -74,6 +74,11 @@ func (c Config) Validate() error {
 	}
 	k.server()
 	k.client()
+	k.devices()
+	if c.ACL.Enabled {
+		k.fail("acl.enabled", "there are no access rules yet: anybody who reaches an agent's ports may do everything; set it to false, "+
+			"and listen on the loopback interface only, or close the ports to others")
+	}
 	k.oneOf("drivers.exec.isolation", c.Drivers.ExecIsolation, "", "namespaces", "none")
 	for _, name := range c.Drivers.Enabled {
 		k.oneOf("drivers.enabled", name, "containerd", "exec")

@@ -23,8 +23,13 @@ func openClient(ctx context.Context, a *Agent) (*client, error) {
 	if err := a.openDrivers(); err != nil {
 		return nil, err
 	}
+	a.openCpusets()
 	node := a.fingerprint(ctx)
 	cfg := runtime.DefaultConfig()
+	cfg.Devices = a.devices
+	if a.cpusets != nil {
+		cfg.Pin = a.cpusets.Pin
+	}
 	cfg.NodeID, cfg.Dir, cfg.Drivers = a.id.NodeID, a.dir.Path("client"), a.drivers
 	cfg.ClusterID, cfg.Boot, cfg.BootID = a.clusterID, a.boot(), a.id.BootID
 	cfg.Logger, cfg.MaxKillTimeout = a.log.Named("client"), a.cfg.Client.MaxKillTimeout
@@ -39,6 +44,32 @@ func openClient(ctx context.Context, a *Agent) (*client, error) {
 	}
 	c.runner = runner
 	return c, nil
+}
+
+// openCpusets finds out whether tasks can have cores for themselves here.
+func (a *Agent) openCpusets() {
+	if os.Geteuid() != 0 || a.opts.Drivers != nil { // simulated machines have no cgroups
+		return
+	}
+	sets, err := runtime.OpenCpusets("/sys/fs/cgroup")
+	if err != nil {
+		a.log.Info("tasks cannot have cores for themselves on this machine", "reason", err)
+		return
+	}
+	a.cpusets = sets
+}
+
+// devices are what this machine offers: what its configuration names, and what is found on it. A device node that has gone makes
+// its instance unhealthy.
+func (a *Agent) devices() []runtime.HostDevice {
+	var all []runtime.HostDevice
+	for _, dev := range a.cfg.Client.Devices {
+		all = append(all, dev.HostDevice())
+	}
+	if a.cfg.Client.DetectDevices && os.Geteuid() == 0 && a.opts.Drivers == nil {
+		all = runtime.MergeDevices(all, runtime.FindDevices("/"))
+	}
+	return runtime.CheckDevices("/", all)
 }
 
 // openDrivers opens what runs tasks on this machine.
@@ -94,12 +125,17 @@ func (a *Agent) fingerprint(ctx context.Context) *state.Node {
 	cfg.DataDir, cfg.Version, cfg.HostIP = a.cfg.DataDir, a.opts.Version, a.addrs.hostIP
 	c := a.cfg.Client
 	cfg.MinDynamicPort, cfg.MaxDynamicPort = c.MinDynamicPort, c.MaxDynamicPort
-	cfg.Reserved = runtime.Reserved{CPU: c.Reserved.CPU, MemoryMB: c.Reserved.MemoryMB, DiskMB: c.Reserved.DiskMB, Ports: c.Reserved.Ports}
+	kept, _ := runtime.ParseCores(c.Reserved.Cores) // Validate has read it
+	if a.cpusets != nil {
+		cfg.Cores = a.cpusets.Cores()
+	}
+	cfg.Reserved = runtime.Reserved{CPU: c.Reserved.CPU, Cores: kept, MemoryMB: c.Reserved.MemoryMB, DiskMB: c.Reserved.DiskMB, Ports: c.Reserved.Ports}
 	attrs, res, err := runtime.FingerprintHost(cfg)
 	if err != nil {
 		a.log.Error("cannot find out what this machine has; nothing can be placed here", "error", err)
 		attrs = map[string]string{}
 	}
+	res.Devices = runtime.NodeDevices(a.devices())
 	node := &state.Node{
 		ID: a.id.NodeID, Name: a.cfg.Name, Datacenter: a.cfg.Datacenter, Region: a.cfg.Region, NodePool: c.NodePool, NodeClass: c.NodeClass,
 		PeerAddr: a.addrs.peer, HTTPAddr: a.addrs.http, HostIP: a.addrs.hostIP,

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,9 @@ func (t *term) manageServers(ctx context.Context) error {
 			return err
 		}
 		t.refreshAddresses(ctx)
+		if err := t.settleScheduler(ctx); err != nil {
+			return err
+		}
 		if err := pause(ctx, manageEvery); err != nil {
 			return err
 		}
@@ -172,6 +176,26 @@ func (t *term) raiseLevel(ctx context.Context) error {
 	_, _, err := t.s.commit(ctx, state.RaiseLevel{Term: t.number, Level: level, Time: t.clock.Now()})
 	if err == nil {
 		t.log.Info("cluster level raised", "level", level)
+	}
+	return err
+}
+
+// settleScheduler gives a new cluster, or one whose level was raised, the scheduler configuration of its first leader's files. From
+// then on the cluster's own counts, on every server alike.
+func (t *term) settleScheduler(ctx context.Context) error {
+	snap, cfg := t.s.store.Snapshot(), t.s.a.cfg.Server
+	if snap.Level() < 2 || snap.SchedulerConfig() != nil {
+		return nil
+	}
+	_, _, err := t.s.commit(ctx, state.SetSchedulerConfig{
+		Config: state.SchedulerConfig{
+			SchedulerAlgorithm: cmp.Or(cfg.Algorithm, state.AlgorithmBinPack), MemoryOversubscriptionEnabled: cfg.Oversubscribe, RejectJobRegistration: cfg.RejectJobs,
+		},
+		EnforceIndex: true, // an operator's word may be on its way
+		Time:         t.clock.Now(),
+	})
+	if errors.Is(err, state.ErrIndexMismatch) {
+		return nil
 	}
 	return err
 }

@@ -123,7 +123,9 @@ func asError(err error) (e *Error, known bool) {
 		return NewError(CodeNotFound, "", "%s", err), true
 	case errors.Is(err, state.ErrIndexMismatch):
 		return NewError(CodeConflict, "read it again and retry with its index", "%s", err), true
-	case errors.Is(err, state.ErrConflict), errors.Is(err, state.ErrStaleTerm), errors.Is(err, state.ErrLevel):
+	case errors.Is(err, state.ErrLevel):
+		return NewError(CodeConflict, "upgrade all servers first; a cluster that has just formed is ready in a moment", "%s", err), true
+	case errors.Is(err, state.ErrConflict), errors.Is(err, state.ErrStaleTerm):
 		return NewError(CodeConflict, "", "%s", err), true
 	case errors.Is(err, state.ErrLimit), errors.Is(err, state.ErrInvalid), errors.Is(err, state.ErrCorrupt):
 		return NewError(CodeInvalid, "", "%s", err), true

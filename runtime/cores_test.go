@@ -243,7 +243,7 @@ func gpus() []runtime.HostDevice {
 	return []runtime.HostDevice{{
 		NodeDevice: state.NodeDevice{Vendor: "nvidia", Type: "gpu", Name: "t4", Instances: []state.DeviceInstance{{ID: "GPU-1", Healthy: true}, {ID: "GPU-2", Healthy: true}}},
 		Paths:      []string{"/dev/nvidiactl"}, InstPaths: map[string][]string{"GPU-1": {"/dev/nvidia0"}, "GPU-2": {"/dev/nvidia1"}},
-		Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "${ids}"},
+		Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "{ids}"},
 	}, {
 		NodeDevice: state.NodeDevice{Vendor: "linux", Type: "vhost-net", Name: "vhost-net", Shared: true, Instances: []state.DeviceInstance{{ID: "/dev/vhost-net", Healthy: true}}},
 		InstPaths:  map[string][]string{"/dev/vhost-net": {"/dev/vhost-net"}},
@@ -341,8 +341,8 @@ func TestFindDevices(t *testing.T) {
 		"intel/gpu/0x9bc8 /dev/dri/renderD128 [] [/dev/dri/renderD128] false map[] map[]",
 		"linux/kvm/kvm /dev/kvm [] [/dev/kvm] true map[] map[]",
 		"linux/tun/tun /dev/net/tun [] [/dev/net/tun] true map[] map[]",
-		"nvidia/gpu/Tesla T4 GPU-aaaa [/dev/nvidiactl /dev/nvidia-uvm] [/dev/nvidia0] false map[driver_version:550.54.14 model:Tesla T4] map[NVIDIA_VISIBLE_DEVICES:${ids}]",
-		"nvidia/gpu/Tesla T4 /dev/nvidia1 [/dev/nvidiactl /dev/nvidia-uvm] [/dev/nvidia1] false map[driver_version:550.54.14 model:Tesla T4] map[NVIDIA_VISIBLE_DEVICES:${ids}]",
+		"nvidia/gpu/Tesla T4 GPU-aaaa [/dev/nvidiactl /dev/nvidia-uvm] [/dev/nvidia0] false map[driver_version:550.54.14 model:Tesla T4] map[NVIDIA_VISIBLE_DEVICES:{ids}]",
+		"nvidia/gpu/Tesla T4 /dev/nvidia1 [/dev/nvidiactl /dev/nvidia-uvm] [/dev/nvidia1] false map[driver_version:550.54.14 model:Tesla T4] map[NVIDIA_VISIBLE_DEVICES:{ids}]",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -100,7 +100,7 @@ func (f *finder) nvidia() {
 			id = node
 		}
 		f.add("nvidia", "gpu", deviceName(fields["Model"]), id, []string{node}, HostDevice{
-			Paths: common, Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "${ids}"},
+			Paths: common, Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "{ids}"},
 			NodeDevice: state.NodeDevice{Attributes: attributesOf(map[string]string{
 				"model": fields["Model"], "driver_version": f.nvidiaVersion(),
 			})},

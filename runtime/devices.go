@@ -3,6 +3,8 @@ package runtime
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,7 +16,7 @@ type HostDevice struct {
 	state.NodeDevice
 	Paths     []string            // device nodes that every task with one of the instances gets: /dev/nvidiactl
 	InstPaths map[string][]string // by instance: device nodes that come with it
-	Env       map[string]string   // for every task with one of the instances; "${ids}" stands for them, separated by commas
+	Env       map[string]string   // for every task with one of the instances; "{ids}" stands for them, separated by commas
 }
 
 // DeviceNode is a device of the host that a task gets at the same path.
@@ -51,7 +53,7 @@ func (a *alloc) devices(rec *record, task string) ([]DeviceNode, map[string]stri
 		}
 		ids[d.Type] = append(ids[d.Type], d.IDs...)
 		for name, v := range here[k].Env {
-			if v = strings.ReplaceAll(v, "${ids}", strings.Join(d.IDs, ",")); env[name] != "" && env[name] != v {
+			if v = strings.ReplaceAll(v, "{ids}", strings.Join(d.IDs, ",")); env[name] != "" && env[name] != v {
 				v = env[name] + "," + v // two models of one vendor
 			}
 			env[name] = v
@@ -109,5 +111,23 @@ func MergeDevices(configured, found []HostDevice) []HostDevice {
 		out = append(out, d)
 	}
 	slices.SortFunc(out, func(a, b HostDevice) int { return strings.Compare(a.ID(), b.ID()) })
+	return out
+}
+
+// CheckDevices calls instances unhealthy whose device nodes are not there. root is "/".
+func CheckDevices(root string, devices []HostDevice) []HostDevice {
+	out := slices.Clone(devices)
+	for i := range out {
+		d := &out[i]
+		d.Instances = slices.Clone(d.Instances)
+		for k := range d.Instances {
+			in := &d.Instances[k]
+			for _, path := range d.pathsOf([]string{in.ID}) {
+				if _, err := os.Stat(filepath.Join(root, path)); err != nil {
+					in.Healthy, in.HealthDescription = false, fmt.Sprintf("%s is not there", path)
+				}
+			}
+		}
+	}
 	return out
 }
