@@ -51,6 +51,7 @@ type Agent struct {
 	api     *api.Server
 	server  *server // nil without the server role
 	client  *client // nil without the client role
+	images  *images // nil without a driver that keeps images
 	drivers map[string]runtime.Driver
 	cpusets *runtime.Cpusets // nil where tasks cannot have cores for themselves
 
@@ -204,6 +205,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if a.client != nil {
 		g.Go(func() error { return a.client.run(ctx) })
+		if a.images != nil {
+			g.Go(func() error { return a.images.run(ctx) })
+		}
 	}
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {

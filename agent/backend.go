@@ -27,12 +27,17 @@ func (a *Agent) backend() api.Backend {
 		Cluster: a, Jobs: api.JobsFunc(parseJob), Ping: a.ping, Dial: a.network.Dial, Now: a.clusterNow,
 		Metrics: a.metrics.registry, Tools: a, Logger: a.log.Named("http"), Limits: api.DefaultLimits(),
 	}
+	b.ResolveImages = a.resolveImages
 	if s := a.server; s != nil {
 		b.State, b.Writer, b.Operator, b.Nodes, b.Servers, b.Recovery = s.store, s, s, s, s, s
+		b.ImageNodes = s
 		b.Decider = api.Decider{Plan: s.plan, Explain: s.why, Garbage: sched.GarbageNow, Guard: s.guard}
 	}
 	if a.client != nil {
 		b.Owner = a.client
+		if a.images != nil {
+			b.Images = a.images
+		}
 	}
 	return b
 }

@@ -39,6 +39,7 @@ type client struct {
 	assigned map[string]runtime.Assigned // rows that the leader sent, for the orders that only name them
 	hold     time.Time                   // until then nothing is ended: a backup was restored, and nobody has reported yet
 	leader   leaderHint
+	level    int   // the cluster's, as a server last said
 	healthy  error // why the node cannot work, nil when it can
 }
 
@@ -232,7 +233,7 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 		c.runner.ReportAll()
 		c.log.Warn("the cluster was restored from a backup; nothing is stopped here for now", "until", c.hold)
 	}
-	c.leader = leaderHint{id: resp.LeaderID, addr: resp.LeaderAddr}
+	c.leader, c.level = leaderHint{id: resp.LeaderID, addr: resp.LeaderAddr}, resp.Level
 	c.orders.index, c.orders.restore, c.orders.first = resp.Index, resp.RestoreGeneration, false
 	if resp.Epoch != "" {
 		c.orders.epoch = resp.Epoch
@@ -339,6 +340,13 @@ func (c *client) fingerprintLoop(ctx context.Context) error {
 			c.log.Warn("cannot tell the servers that the machine has changed", "error", err)
 		}
 	}
+}
+
+// clusterLevel is the cluster's level, as a server last said.
+func (c *client) clusterLevel() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.level
 }
 
 func (c *client) leaderSeen() leaderHint {

@@ -24,6 +24,7 @@ func openClient(ctx context.Context, a *Agent) (*client, error) {
 		return nil, err
 	}
 	a.openCpusets()
+	a.images = openImages(a)
 	node := a.fingerprint(ctx)
 	cfg := runtime.DefaultConfig()
 	cfg.Devices = a.devices

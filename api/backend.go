@@ -30,6 +30,10 @@ type Backend struct {
 	Decider  Decider        // servers only
 	Ping     PingFunc       // every agent; must not block
 	Tools    Tools          // every agent; nil where its process is not to be looked into
+	Images   Images         // agents that keep images
+
+	ImageNodes    ImageProtocol                                                   // servers only: what agents that keep images ask of the cluster
+	ResolveImages func(ctx context.Context, images []ImageQuestion) []ImageAnswer // every agent; nil means that it cannot
 
 	Dial    func(ctx context.Context, addr string) (net.Conn, error) // the one dialer to peer listeners
 	Now     func() int64                                             // cluster time, nanoseconds since the Unix epoch; asked on the leader

@@ -16,6 +16,8 @@ const (
 	CapStatus         Capability = "status" // who leads, and whether the agent is well: what a load balancer asks
 	CapOperatorRead   Capability = "operator:read"
 	CapOperatorWrite  Capability = "operator:write"
+	CapImageRead      Capability = "image:read"
+	CapImageWrite     Capability = "image:write"
 )
 
 // Capabilities of agents. No user has them.
@@ -29,6 +31,7 @@ func userCapabilities() map[Capability]bool {
 	return map[Capability]bool{
 		CapListJobs: true, CapReadJob: true, CapSubmitJob: true, CapAllocLifecycle: true, CapReadLogs: true, CapNodeRead: true,
 		CapNodeWrite: true, CapAgentRead: true, CapStatus: true, CapOperatorRead: true, CapOperatorWrite: true,
+		CapImageRead: true, CapImageWrite: true,
 	}
 }
 

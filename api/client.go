@@ -174,6 +174,7 @@ type exchange struct {
 	stream    io.Reader // sent as it is, of length bytes
 	length    int64
 	wait      time.Duration // of a blocking read
+	from      int64         // byte to begin at, of a stream that takes ranges
 	again     bool          // may be sent twice, whatever the table says
 }
 
@@ -369,6 +370,9 @@ func (c *Client) header(h http.Header, x exchange) {
 	}
 	if x.requestID != "" {
 		h.Set(headerRequestID, x.requestID)
+	}
+	if x.from > 0 {
+		h.Set("Range", fmt.Sprintf("bytes=%d-", x.from))
 	}
 }
 

@@ -63,8 +63,13 @@ func (c *Client) StopJob(ctx context.Context, id string, purge bool, w WriteOpti
 
 // PlanJob says what registering a job would do.
 func (c *Client) PlanJob(ctx context.Context, job *state.Job, q QueryOptions) (*JobPlanResponse, error) {
+	return c.PlanJobAs(ctx, &JobPlanRequest{Job: job}, q)
+}
+
+// PlanJobAs is PlanJob with everything that a plan can be asked.
+func (c *Client) PlanJobAs(ctx context.Context, req *JobPlanRequest, q QueryOptions) (*JobPlanResponse, error) {
 	out := new(JobPlanResponse)
-	x := exchange{route: routeJobPlan, id: job.ID, namespace: firstOf(q.Namespace, job.Namespace), body: JobPlanRequest{Job: job}}
+	x := exchange{route: routeJobPlan, id: req.Job.ID, namespace: firstOf(q.Namespace, req.Job.Namespace), body: req}
 	if _, err := c.call(ctx, x, out); err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func (s *Server) elsewhere(c *call, t target) error {
 		c.w.Header().Set(headerTry, addr)
 	}
 	if t.final {
-		if c.rt.Where == AtAgent {
+		if c.rt.Where == AtAgent || c.rt.Where == AtNode {
 			return NewError(CodeNotOwner, "", "this is not the agent that was named")
 		}
 		return NewError(CodeNotOwner, "", "this agent does not own the allocation %s", c.id())
@@ -188,6 +188,8 @@ func (s *Server) target(c *call, last attempt, try int) target {
 			return target{local: true}
 		}
 		return s.someServer(last, try)
+	case c.rt.Where == AtNode:
+		return s.node(c, last, try)
 	case c.rt.Where == AtOwner:
 		return s.owner(c, last, try)
 	}

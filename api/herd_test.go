@@ -89,7 +89,9 @@ func (h *herd) start(id string, server bool, change func(*Backend)) *agent {
 		Ping: func() PingResponse { return PingResponse{NodeID: id, Boot: 1, Server: server} },
 		Now:  func() int64 { return time.Now().UnixNano() },
 	}
+	b.Images, b.ResolveImages = imagesFake{a}, imagesFake{a}.resolve
 	if server {
+		b.ImageNodes = imagesFake{a}
 		a.store = state.NewStore()
 		b.State, b.Writer, b.Operator, b.Nodes, b.Servers = a.store, a, a, protocolFake{a}, protocolFake{a}
 		b.Recovery = recoveryFake{a}
@@ -505,7 +507,7 @@ func testNode(id string) *state.Node {
 		PeerAddr: id + ":4647", HTTPAddr: id + ":4646", HostIP: "10.0.0.1", Attributes: map[string]string{"kernel.name": "linux"},
 		Drivers:   map[string]state.DriverInfo{"exec": {Detected: true, Healthy: true}},
 		Resources: state.NodeResources{CPU: 4000, MemoryMB: 4096, DiskMB: 10_000, MinDynamicPort: 20000, MaxDynamicPort: 20099},
-		Level:     1, Boot: 1, BootID: "kernel-1",
+		Level:     2, Boot: 1, BootID: "kernel-1",
 	}
 }
 

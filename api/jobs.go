@@ -67,10 +67,15 @@ type registerEnvelope struct {
 	EnforceIndex   bool
 	JobModifyIndex uint64
 	PreserveCounts bool
+	Pin            string
 }
 
 func registerJob(c *call, req *registerEnvelope) (*JobRegisterResponse, error) {
 	job, warnings, err := c.parseJob(req.Job, "")
+	if err != nil {
+		return nil, err
+	}
+	pins, err := pin(c.s.b.State.Snapshot(), job, req.Pin)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func registerJob(c *call, req *registerEnvelope) (*JobRegisterResponse, error) {
 		return nil, err
 	}
 	out := c.registered(res)
-	out.Warnings = warnings
+	out.Warnings, out.Pins = warnings, pins
 	return out, nil
 }
 
@@ -126,6 +131,7 @@ func stopJob(c *call) (*WriteResponse, error) {
 type planEnvelope struct {
 	Job  json.RawMessage
 	Diff bool
+	Pin  string
 }
 
 func planJob(c *call, req *planEnvelope) (*JobPlanResponse, error) {
@@ -135,11 +141,15 @@ func planJob(c *call, req *planEnvelope) (*JobPlanResponse, error) {
 	}
 	snap := c.s.b.State.Snapshot()
 	c.index = snap.Index()
+	pins, err := pin(snap, job, req.Pin)
+	if err != nil {
+		return nil, err
+	}
 	view := c.s.b.Decider.Plan(snap, job, c.s.b.Now())
 	if view == nil {
 		return nil, fmt.Errorf("plan job %s: no answer", job.ID)
 	}
-	return &JobPlanResponse{PlanView: *view, Warnings: warnings}, nil
+	return &JobPlanResponse{PlanView: *view, Warnings: warnings, Pins: pins}, nil
 }
 
 func listJobAllocs(c *call, snap *state.Snapshot) ([]AllocListItem, error) {

@@ -78,6 +78,7 @@ func runMatrix(t *testing.T, f func(t *testing.T, m *matrix, r *Route, fx fixtur
 				h.gone = true
 				h.must(state.RegisterNode{Node: testNode("n1")})
 				m.alloc = h.place("web", "c1").ID
+				h.importTestImage()
 				var b bytes.Buffer
 				if err := h.agents["s1"].store.Snapshot().Save(&b); err != nil {
 					t.Fatal(err)

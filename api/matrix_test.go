@@ -91,6 +91,15 @@ func fixtures() map[string]fixture {
 		routeForceLeave:     {query: "node=gone"},
 		routeHostStats:      {},
 		routeEvents:         {query: "topic=Job:web&index=1&follow=false"},
+		routeImages:         {},
+		routeImageImport:    {query: "name=app:1&copies=2", body: func(*matrix) any { return []byte("an archive") }},
+		routeImage:          {id: imageName, unknown: CodeNotFound},
+		routeImageRemove:    {id: imageName, unknown: CodeNotFound},
+		routeImageResolve:   {body: func(*matrix) any { return ImageResolveRequest{Images: []ImageQuestion{{Image: "app:1"}}} }},
+		routeImageBlob:      {as: "s1", id: imageDigest, unknown: CodeInvalid},
+		routeProtoImages:    {as: "n1", body: func(*matrix) any { return ImagePollRequest{NodeID: "n1"} }},
+		routeProtoHold:      {as: "n1", body: func(*matrix) any { return ImageHoldRequest{NodeID: "n1"} }},
+		routeProtoImage:     {as: "n1", body: func(*matrix) any { return ImageAnnounceRequest{NodeID: "n1", Image: testImage()} }},
 		routeProtoRegister:  {as: "n9", body: func(*matrix) any { return RegisterRequest{Node: testNode("n9")} }},
 		routeProtoPoll:      {as: "n1", body: func(*matrix) any { return PollRequest{NodeID: "n1"} }},
 		routeProtoReport:    {as: "n1", body: func(*matrix) any { return map[string]any{"Report": map[string]any{"NodeID": "n1"}} }},
@@ -146,6 +155,8 @@ func answering(r *Route, at string) string {
 	switch r.Where {
 	case Here, AtAgent:
 		return at
+	case AtNode:
+		return at // every one of them keeps images
 	case AtOwner:
 		return "c1"
 	case AnyServer:

@@ -16,6 +16,7 @@ const (
 	Here      Where = "here"   // the agent that was asked
 	AnyServer Where = "server" // the agent that was asked when it is a server, else any server
 	AtLeader  Where = "leader" // the leader; with ?stale, where the route allows it, any server
+	AtNode    Where = "node"   // the agent of the node that ?node names; without it the agent asked, when it can, else one that can
 	AtOwner   Where = "owner"  // the agent that owns the allocation named by {id}
 )
 

@@ -73,6 +73,7 @@ func Routes() []Route {
 		toolRoutes(),
 		watchingRoutes(),
 		protocolRoutes(),
+		imageRoutes(),
 	)
 	for i := range all {
 		all[i] = all[i].complete()

@@ -26,6 +26,7 @@ type JobRegisterRequest struct {
 	EnforceIndex   bool   // refuse unless the stored job's JobModifyIndex is the one below; 0 means "does not exist"
 	JobModifyIndex uint64 `json:",omitempty"`
 	PreserveCounts bool   `json:",omitempty"` // groups that exist keep their number of copies
+	Pin            string `json:",omitempty"` // a Pin constant: how tags of images are treated; "" means PinAuto
 }
 
 // JobRegisterResponse is the answer to a registration.
@@ -36,6 +37,7 @@ type JobRegisterResponse struct {
 	JobModifyIndex uint64
 	Changed        bool // false when the same specification was registered again
 	Warnings       []string
+	Pins           []ImagePin `json:",omitempty"` // tags that became digests
 	Index          uint64
 	RequestID      string
 }
@@ -43,13 +45,15 @@ type JobRegisterResponse struct {
 // JobPlanRequest asks what a registration would do.
 type JobPlanRequest struct {
 	Job  *state.Job
-	Diff bool `json:",omitempty"` // accepted for compatibility: the difference is always answered
+	Diff bool   `json:",omitempty"` // accepted for compatibility: the difference is always answered
+	Pin  string `json:",omitempty"` // as of a JobRegisterRequest
 }
 
 // JobPlanResponse is what a registration would do.
 type JobPlanResponse struct {
 	state.PlanView
 	Warnings []string
+	Pins     []ImagePin `json:",omitempty"` // tags that would become digests
 }
 
 // JobVersionsResponse lists the stored versions of a job, newest first.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/drover-io/drover/state"
 )
 
@@ -47,6 +49,7 @@ type ImageFetch struct {
 	Image  *ClusterImage
 	Stall  time.Duration   // give up when no byte arrives for so long
 	Moved  func(bytes int) // bytes that arrived; may be nil
+	Logger hclog.Logger    // nil means none
 
 	mu     sync.Mutex
 	from   []ImageHolder
@@ -77,6 +80,9 @@ func (f *ImageFetch) Blob(ctx context.Context, digest string, size int64, to Blo
 				wait = fetchFirst
 			}
 			f.note(h, err)
+			if f.Logger != nil {
+				f.Logger.Debug("a machine does not give a part of an image", "image", f.name(), "part", digest, "node", h.Name, "error", err)
+			}
 			failures = append(failures, fmt.Sprintf("%s: %v", h.Name, err))
 		}
 		if since := time.Since(f.lastByte()); since >= f.Stall {

@@ -85,7 +85,7 @@ func (img *Image) admissible() error {
 		}
 	}
 	return checkRanges(
-		inRange{"names", len(img.Names), 0, maxImageNames}, inRange{"holders", len(img.Holders), 0, maxImageHolders},
+		inRange{"names", len(img.Names), 0, maxImageNames}, inRange{"holders", len(img.Holders), 0, MaxImageHolders},
 		inRange{"missing parts", len(img.Missing), 0, maxImageMissing}, inRange{"platforms", len(img.Platforms), 0, maxImagePlatforms},
 		inRange{"copies", img.Copies, 0, MaxImageCopies},
 	)
@@ -111,6 +111,11 @@ func (c UpsertImage) apply(t *tx) (any, error) {
 	switch {
 	case old != nil && c.Restored && old.Removed:
 		return Done{Index: t.index}, nil // the holder is about to be told to drop it
+	case old != nil && c.Restored: // known after all: what the cluster says of it stands
+		for _, holder := range img.Holders {
+			t.addHolder(t.next.Image(img.Digest), holder)
+		}
+		return Done{Index: t.index}, nil
 	case old != nil:
 		img.Names = sortedSet(append(slices.Clone(old.Names), img.Names...))
 		img.CreatedAt, img.CreateIndex = old.CreatedAt, old.CreateIndex
@@ -122,7 +127,7 @@ func (c UpsertImage) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("store image %s: it would have %d names, at most %d: %w", img.Digest, len(img.Names), maxImageNames, ErrLimit)
 	}
 	holders := sortedSet(img.Holders)
-	img.Holders = holders[:min(len(holders), maxImageHolders)]
+	img.Holders = holders[:min(len(holders), MaxImageHolders)]
 	t.takeNames(&img)
 	t.putImage(&img)
 	t.pruneImages()
@@ -238,9 +243,12 @@ func (t *tx) hold(nodeID string, digests []string) {
 
 // addHolder lists a node; where the list is full, in place of one whose machine is down.
 func (t *tx) addHolder(old *Image, nodeID string) {
+	if slices.Contains(old.Holders, nodeID) {
+		return
+	}
 	img := *old
 	img.Holders = sortedSet(append(slices.Clone(old.Holders), nodeID))
-	if len(img.Holders) > maxImageHolders {
+	if len(img.Holders) > MaxImageHolders {
 		down := slices.IndexFunc(img.Holders, func(id string) bool { return !t.next.nodeLives(id) })
 		if down < 0 {
 			return
@@ -269,11 +277,13 @@ func (t *tx) putImage(img *Image) {
 		img.Names = nil
 	}
 	t.next.images.put(img.Digest, img)
+	t.next.imagesAt = t.index
 	t.changes.images = append(t.changes.images, img.Digest)
 }
 
 func (t *tx) removeImage(img *Image) {
 	t.next.images.remove(img.Digest)
+	t.next.imagesAt = t.index
 	t.changes.images = append(t.changes.images, img.Digest)
 }
 

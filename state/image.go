@@ -13,13 +13,15 @@ import (
 const (
 	maxImages         = 1000
 	maxImageNames     = 64
-	maxImageHolders   = 64 // more copies than that may exist; nobody is sent to them
 	maxImageMissing   = 64
 	maxImagePlatforms = 64
 	maxImageNameBytes = 255
 	maxTagBytes       = 128
 	maxImageRoot      = 4 << 20
 )
+
+// MaxImageHolders bounds Image.Holders. More copies than that may exist; nobody is sent to them.
+const MaxImageHolders = 64
 
 // MaxImageCopies bounds Image.Copies.
 const MaxImageCopies = 16
@@ -192,6 +194,9 @@ func (s *Snapshot) Images() iter.Seq[*Image] { return s.images.all() }
 
 // ImageCount is the number of images, removed ones too.
 func (s *Snapshot) ImageCount() int { return s.images.rows.Len() }
+
+// ImagesChangedAt is the index at which an image last changed, or went.
+func (s *Snapshot) ImagesChangedAt() uint64 { return s.imagesAt }
 
 // FindImage returns the image that a reference means, nil when the cluster has none: by its digest where it has one, else by its
 // name.

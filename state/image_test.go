@@ -182,17 +182,17 @@ func TestHolders(t *testing.T) {
 	h.refuse(HoldImages{NodeID: "none", Boot: 1, Digests: []string{digestOf("a")}}, ErrNotFound)
 	h.node2("n0")
 	h.refuse(HoldImages{NodeID: "n0", Boot: 9, Digests: []string{digestOf("a")}}, ErrConflict)
-	for i := range maxImageHolders + 2 {
+	for i := range MaxImageHolders + 2 {
 		id := fmt.Sprintf("n%d", i)
 		h.node2(id)
 		held(h, id, digestOf("a"), digestOf("f")) // what the cluster does not know is no matter
 	}
 	row := h.snap().Image(digestOf("a"))
-	if len(row.Holders) != maxImageHolders || slices.Contains(row.Holders, "n65") || h.snap().Image(digestOf("f")) != nil {
+	if len(row.Holders) != MaxImageHolders || slices.Contains(row.Holders, "n65") || h.snap().Image(digestOf("f")) != nil {
 		t.Fatalf("%d holders: %v", len(row.Holders), row.Holders)
 	}
 	h.down("n7")
-	if live := h.snap().LiveHolders(row); len(live) != maxImageHolders-1 {
+	if live := h.snap().LiveHolders(row); len(live) != MaxImageHolders-1 {
 		t.Errorf("%d live holders", len(live))
 	}
 	held(h, "n65", digestOf("a"))
@@ -221,6 +221,19 @@ func TestRestoredImageTakesNoNames(t *testing.T) {
 		t.Error("a forgotten image took a name")
 	}
 	if row := h.snap().FindImage(ImageRef{Name: "docker.io/library/app:0"}); row == nil || row.Digest != digestOf("a") {
+		t.Errorf("%+v", row)
+	}
+}
+
+func TestRestoredImageChangesNothingThatIsKnown(t *testing.T) {
+	h := newHerd(t).level2()
+	h.node2("n1")
+	h.must(UpsertImage{Image: testImage("a", app1)})
+	again := testImage("a", "docker.io/library/app:0")
+	again.Copies, again.Holders = 0, []string{"n1"}
+	h.must(UpsertImage{Image: again, Restored: true})
+	row := h.snap().Image(digestOf("a"))
+	if row.Copies != 2 || !slices.Equal(row.Names, []string{app1}) || !slices.Equal(row.Holders, []string{"n1"}) {
 		t.Errorf("%+v", row)
 	}
 }

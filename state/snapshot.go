@@ -21,6 +21,7 @@ type Snapshot struct {
 	requests table[requestRow]
 	pools    table[NodePool]
 	images   table[Image]
+	imagesAt uint64 // index at which an image last changed; not saved
 
 	allocsByJob   *btree.BTreeG[*Alloc]
 	allocsByNode  *btree.BTreeG[*Alloc]

@@ -123,7 +123,7 @@ func (d *Driver) fetchTree(ctx context.Context, s *session, img *runtime.Cluster
 		return explain(err, "fetch image %s", nameOf(img))
 	}
 	ctx = leases.WithLease(ctx, id)
-	f := &runtime.ImageFetch{Source: d.imageSource(), Image: img, Stall: stall}
+	f := &runtime.ImageFetch{Source: d.imageSource(), Image: img, Stall: stall, Logger: d.log}
 	began := time.Now()
 	root, err := rootOf(img)
 	if err != nil {

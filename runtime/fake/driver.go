@@ -28,6 +28,7 @@ type Driver struct {
 
 	mu     sync.Mutex
 	closed bool
+	source runtime.ImageSource
 	faults map[string]*fault
 }
 

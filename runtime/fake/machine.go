@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/drover-io/drover/runtime"
+	"github.com/drover-io/drover/state"
 )
 
 // Machine is an imaginary machine. It keeps what runs on it while drivers, that is agents, come and go.
@@ -18,6 +19,7 @@ type Machine struct {
 	tasks   map[runtime.TaskID]*task
 	starts  map[runtime.TaskID]int // runs, over the machine's whole life
 	refused map[runtime.TaskID]int // starts that failed by script
+	shelf   shelf
 	pid     int
 	hook    func(op string, id runtime.TaskID) error
 }
@@ -37,7 +39,10 @@ type task struct {
 
 // NewMachine makes a machine on which nothing runs.
 func NewMachine() *Machine {
-	return &Machine{tasks: map[runtime.TaskID]*task{}, starts: map[runtime.TaskID]int{}, refused: map[runtime.TaskID]int{}, pid: 1000}
+	return &Machine{
+		tasks: map[runtime.TaskID]*task{}, starts: map[runtime.TaskID]int{}, refused: map[runtime.TaskID]int{}, pid: 1000,
+		shelf: shelf{images: map[string]state.Image{}, parts: map[string][]byte{}, begun: map[string][]byte{}},
+	}
 }
 
 // Hook has every operation of every driver on this machine, by name, pass f before it does anything and, with "after " before

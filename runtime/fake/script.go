@@ -26,6 +26,7 @@ type script struct {
 	ignoreTerm    bool          // ignore_term: only SIGKILL ends it
 	stdout        string        // stdout: appended to the task's log at each start, with a newline
 	stderr        string        // stderr: the same
+	image         string        // image: one that was imported into the cluster; it is fetched, and does nothing
 }
 
 // setters read one key each.
@@ -43,6 +44,7 @@ var setters = map[string]func(s *script, v any) error{
 	"ignore_term":     func(s *script, v any) error { return setBool(&s.ignoreTerm, v) },
 	"stdout":          func(s *script, v any) error { return setString(&s.stdout, v) },
 	"stderr":          func(s *script, v any) error { return setString(&s.stderr, v) },
+	"image":           func(s *script, v any) error { return setString(&s.image, v) },
 }
 
 func readScript(config map[string]any) (script, error) {
