@@ -50,6 +50,10 @@ type decider struct {
 // again at once.
 func (d *decider) pass(ctx context.Context) (busy bool, wake int64, err error) {
 	store, now := d.s.store, d.clock.Now()
+	if led := store.Snapshot().LeadTerm(); led != d.number {
+		// A backup was restored: it knows no leader. The term begins again, before anybody's command fails for that.
+		return false, 0, fmt.Errorf("the state was replaced, it knows term %d: %w", led, state.ErrStaleTerm)
+	}
 	cmds, guard, wake := sched.NodeLoss(store.Snapshot(), d.watch.observations(), d.guard, now, d.opts)
 	d.guard = guard
 	d.watch.publish(guard)

@@ -363,7 +363,7 @@ func (c *Client) header(h http.Header, x exchange) {
 		h.Set("Content-Type", "application/json")
 	}
 	if c.cfg.Token != "" {
-		h.Set("X-Drover-Token", c.cfg.Token)
+		h.Set(TokenHeader, c.cfg.Token)
 	}
 	if c.cfg.NodeID != "" {
 		h.Set(headerNodeID, c.cfg.NodeID)

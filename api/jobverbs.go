@@ -188,20 +188,30 @@ const garbageRounds = 500
 func collectGarbage(c *call) (*GarbageView, error) {
 	out := &GarbageView{}
 	for range garbageRounds {
-		cmds := c.s.b.Decider.Garbage(c.s.b.State.Snapshot(), c.s.b.Now())
-		removed := 0
-		for _, cmd := range cmds {
-			r, err := propose[state.CollectGarbageResult](c, cmd)
-			if err != nil {
-				return nil, err
-			}
-			out.Allocs, out.Jobs, out.Nodes = out.Allocs+r.Allocs, out.Jobs+r.Jobs, out.Nodes+r.Nodes
-			removed += r.Allocs + r.Jobs + r.Nodes
+		removed, err := c.collectOnce(out)
+		if errors.Is(err, state.ErrStaleTerm) && pause(c.ctx, retryPause) {
+			continue // a backup was restored, and the leader begins its term again
 		}
-		if removed == 0 {
+		if err != nil {
+			return nil, err
+		}
+		if !removed {
 			break
 		}
 	}
 	out.Index = c.index
 	return out, nil
+}
+
+// collectOnce removes up to 2,000 rows, and reports whether there were any.
+func (c *call) collectOnce(out *GarbageView) (removed bool, err error) {
+	for _, cmd := range c.s.b.Decider.Garbage(c.s.b.State.Snapshot(), c.s.b.Now()) {
+		r, err := propose[state.CollectGarbageResult](c, cmd)
+		if err != nil {
+			return false, err
+		}
+		out.Allocs, out.Jobs, out.Nodes = out.Allocs+r.Allocs, out.Jobs+r.Jobs, out.Nodes+r.Nodes
+		removed = removed || r.Allocs+r.Jobs+r.Nodes > 0
+	}
+	return removed, nil
 }

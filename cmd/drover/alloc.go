@@ -18,7 +18,7 @@ func isNotFound(err error) bool { return errors.Is(err, api.ErrNotFound) }
 
 func newAllocStatus(a *app) *cobra.Command {
 	var s shape
-	var verbose bool
+	var verbose, short bool
 	r := &reader{app: a}
 	cmd := &cobra.Command{
 		Use:        "status [alloc]",
@@ -34,7 +34,7 @@ func newAllocStatus(a *app) *cobra.Command {
 			if len(args) == 0 {
 				return listAllocs(cmd.Context(), r, c, s, verbose)
 			}
-			return showAlloc(cmd.Context(), r, c, args[0], s, verbose)
+			return showAlloc(cmd.Context(), r, c, args[0], s, allocStatusOptions{verbose, short})
 		},
 		ValidArgsFunction: a.completeAllocs,
 	}
@@ -42,8 +42,12 @@ func newAllocStatus(a *app) *cobra.Command {
 	r.addFlags(cmd)
 	r.addFilter(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole IDs")
+	cmd.Flags().BoolVar(&short, "short", false, "of one only how it stands, without its tasks' events")
 	return cmd
 }
+
+// allocStatusOptions say how much of an allocation is shown.
+type allocStatusOptions struct{ verbose, short bool }
 
 func listAllocs(ctx context.Context, r *reader, c *api.Client, s shape, verbose bool) error {
 	allocs, err := fetchAll(ctx, r, r.listed(), c.Allocations)
@@ -55,7 +59,7 @@ func listAllocs(ctx context.Context, r *reader, c *api.Client, s shape, verbose 
 	return printList(r.app.out, s, l)
 }
 
-func showAlloc(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, verbose bool) error {
+func showAlloc(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, o allocStatusOptions) error {
 	found, err := find(ctx, r, api.QueryOptions{}, prefix, c.FindAllocation)
 	if err != nil {
 		return err
@@ -65,12 +69,12 @@ func showAlloc(ctx context.Context, r *reader, c *api.Client, prefix string, s s
 	if err != nil {
 		return err
 	}
-	return s.printNamed(r.app.out, x, x.ID, func(w io.Writer) error { return writeAlloc(w, x, verbose) })
+	return s.printNamed(r.app.out, x, x.ID, func(w io.Writer) error { return writeAlloc(w, x, o) })
 }
 
-func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
+func writeAlloc(w io.Writer, x *api.AllocView, o allocStatusOptions) error {
 	pairs := []string{
-		"ID", shortID(x.ID, verbose), "Name", x.Name, "Node ID", shortID(x.NodeID, verbose), "Node Name", x.NodeName,
+		"ID", shortID(x.ID, o.verbose), "Name", x.Name, "Node ID", shortID(x.NodeID, o.verbose), "Node Name", x.NodeName,
 		"Job ID", x.JobID, "Job Version", strconv.FormatUint(x.JobVersion, 10),
 		"Client Status", x.ClientStatus, "Client Description", orDash(x.ClientDescription),
 		"Desired Status", x.DesiredStatus, "Desired Description", orDash(x.DesiredDescription),
@@ -78,10 +82,10 @@ func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
 		"Created", when(x.CreateTime), "Modified", when(x.ModifyTime),
 	}
 	if x.PreviousAllocation != "" {
-		pairs = append(pairs, "Replaces", shortID(x.PreviousAllocation, verbose))
+		pairs = append(pairs, "Replaces", shortID(x.PreviousAllocation, o.verbose))
 	}
 	if x.NextAllocation != "" {
-		pairs = append(pairs, "Replaced By", shortID(x.NextAllocation, verbose))
+		pairs = append(pairs, "Replaced By", shortID(x.NextAllocation, o.verbose))
 	}
 	if err := facts(w, pairs...); err != nil {
 		return err
@@ -95,6 +99,9 @@ func writeAlloc(w io.Writer, x *api.AllocView, verbose bool) error {
 		if err := table(w, "Port|Address|To", rows); err != nil {
 			return err
 		}
+	}
+	if o.short {
+		return nil
 	}
 	for _, name := range sortedKeys(x.TaskStates) {
 		if err := writeTask(w, name, x.TaskStates[name]); err != nil {

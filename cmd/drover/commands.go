@@ -10,21 +10,38 @@ import (
 func commands(a *app) []*cobra.Command {
 	nouns := []*cobra.Command{
 		newAgentCommand(a),
-		habits(noun("job", "Run and look at jobs", "  drover job run hello.nomad.hcl\n  drover job status hello",
-			newJobInit(a), newJobRun(a), newJobPlan(a), newJobStatus(a), newJobStop(a), newJobValidate(a), newJobWhy(a)), "jobs"),
-		habits(noun("alloc", "Look at and steer single copies", "  drover alloc status 8f3c\n  drover alloc logs -f 8f3c",
-			newAllocStatus(a), newAllocLogs(a), newAllocStop(a), newAllocRestart(a)), "allocs", "allocation", "container", "pod"),
-		habits(noun("node", "Look at machines", "  drover node status\n  drover node eligibility --disable 8f3c",
-			newNodeStatus(a), newNodeEligibility(a), newNodeLost(a)), "nodes", "machine"),
-		habits(noun("server", "Look at the servers", "  drover server members", newServerMembers(a)), "servers"),
+		newJob(a),
+		newAlloc(a),
+		newNode(a),
+		newServer(a),
 		newOperator(a),
+		newSystem(a),
 		newEvents(a),
 		newContext(a),
 		noun("config", "Check an agent's configuration", "  drover config validate /etc/drover.d", newConfigValidate(a)),
 	}
 	short := []*cobra.Command{
-		shortForm("job", newJobInit(a)), shortForm("job", newJobRun(a)), shortForm("job", newJobPlan(a)), shortForm("job", newJobStop(a)),
-		shortForm("job", newJobValidate(a)), shortForm("alloc", newAllocLogs(a)), habits(newStatus(a), "ps", "get", "ls", "list", "describe"),
+		shortForm("job", newJobInit(a)),
+		shortForm("job", newJobRun(a)),
+		shortForm("job", newJobPlan(a)),
+		shortForm("job", newJobStart(a)),
+		shortForm("job", newJobStop(a)),
+		shortForm("job", newJobScale(a)),
+		shortForm("job", newJobInspect(a)),
+		shortForm("job", newJobValidate(a)),
+		shortForm("alloc", newAllocLogs(a)),
+		newPs(a),
+		habits(newStatus(a), "get", "ls", "list", "describe"),
+		newApply(a),
+	}
+	other := []*cobra.Command{
+		newExplain(a),
+		newFmt(a),
+		newMonitor(a),
+		newAgentInfo(a),
+		newVersionCommand(a),
+		newCompletion(a),
+		newDocs(a),
 	}
 	for _, c := range nouns {
 		c.GroupID = groupNouns
@@ -32,7 +49,61 @@ func commands(a *app) []*cobra.Command {
 	for _, c := range short {
 		c.GroupID = groupShort
 	}
-	return append(append(nouns, short...), newVersionCommand(a), newCompletion(a), newDocs(a))
+	for _, c := range other {
+		c.GroupID = groupOther
+	}
+	return append(append(nouns, short...), other...)
+}
+
+func newJob(a *app) *cobra.Command {
+	return habits(noun("job", "Run and look at jobs", "  drover job run hello.nomad.hcl\n  drover job status hello",
+		newJobInit(a),
+		newJobRun(a),
+		newJobPlan(a),
+		newJobStatus(a),
+		newJobStart(a),
+		newJobStop(a),
+		newJobRestart(a),
+		newJobScale(a),
+		newJobInspect(a),
+		newJobHistory(a),
+		newJobRevert(a),
+		newJobAllocs(a),
+		newJobWait(a),
+		newJobValidate(a),
+		newJobWhy(a),
+	), "jobs", "deployment", "rollout")
+}
+
+func newAlloc(a *app) *cobra.Command {
+	return habits(noun("alloc", "Look at and steer single copies", "  drover alloc status 8f3c\n  drover alloc logs -f 8f3c",
+		newAllocStatus(a),
+		newAllocLogs(a),
+		newAllocStop(a),
+		newAllocRestart(a),
+	), "allocs", "allocation", "container", "pod")
+}
+
+func newNode(a *app) *cobra.Command {
+	return habits(noun("node", "Look at machines", "  drover node status\n  drover node eligibility --disable 8f3c",
+		newNodeStatus(a),
+		newNodeEligibility(a),
+		newNodeLost(a),
+	), "nodes", "machine")
+}
+
+func newServer(a *app) *cobra.Command {
+	return habits(noun("server", "Look at the servers", "  drover server members",
+		newServerMembers(a),
+		newServerJoin(a),
+		newServerForceLeave(a),
+	), "servers")
+}
+
+func newSystem(a *app) *cobra.Command {
+	return noun("system", "Clear up", "  drover system gc",
+		newSystemGC(a),
+	)
 }
 
 // habits are other words by which users of other tools look for a command.

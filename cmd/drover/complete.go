@@ -89,3 +89,11 @@ func (a *app) completeContexts(_ *cobra.Command, args []string, _ string) ([]str
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// offer adds a word to those offered when it continues what is typed.
+func offer(out []string, word, name, about string) []string {
+	if name == "" || !strings.HasPrefix(name, word) {
+		return out
+	}
+	return append(out, name+"\t"+about)
+}

@@ -79,7 +79,7 @@ func commandTree(cmd *cobra.Command) []commandView {
 	if cmd.Hidden {
 		return nil
 	}
-	out := []commandView{{Path: cmd.CommandPath(), JSON: cmd.Flags().Lookup("json") != nil, Holder: cmd.HasSubCommands()}}
+	out := []commandView{{Path: cmd.CommandPath(), JSON: cmd.Flags().Lookup("json") != nil, Holder: cmd.Annotations[holder] != ""}}
 	for _, sub := range cmd.Commands() {
 		out = append(out, commandTree(sub)...)
 	}

@@ -39,13 +39,13 @@ func manual() string {
 	b.WriteString("```\n" + root.Example + "\n```\n\nFlags of every command that asks an agent:\n\n```\n" + strings.TrimRight(root.PersistentFlags().FlagUsages(), "\n ") + "\n```\n\n")
 	b.WriteString("| Command | |\n|---|---|\n")
 	walk(root, func(c *cobra.Command) {
-		if c.HasParent() && !c.HasSubCommands() {
+		if c.Annotations[holder] == "" {
 			anchor := strings.ReplaceAll(c.CommandPath(), " ", "-")
 			fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", c.CommandPath(), anchor, c.Short)
 		}
 	})
 	walk(root, func(c *cobra.Command) {
-		if !c.HasParent() || c.HasSubCommands() {
+		if c.Annotations[holder] != "" {
 			return
 		}
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```\n%s\n```\n\n```\n%s\n```\n", c.CommandPath(), orElse(c.Long, c.Short+"."), c.UseLine(), c.Example)

@@ -120,8 +120,15 @@ func writePlan(w io.Writer, v *api.JobPlanResponse, again string) error {
 	return err
 }
 
-// writeDiff lists what changes in a job.
+// writeDiff lists what changes in a job, with an empty line behind it.
 func writeDiff(w io.Writer, diff []state.DiffLine) {
+	writeDiffLines(w, diff)
+	if len(diff) > 0 {
+		fmt.Fprintln(w)
+	}
+}
+
+func writeDiffLines(w io.Writer, diff []state.DiffLine) {
 	for _, d := range diff {
 		switch {
 		case d.Old == "":
@@ -132,9 +139,6 @@ func writeDiff(w io.Writer, diff []state.DiffLine) {
 			old, now := difference(d.Old, d.New)
 			fmt.Fprintf(w, "~ %s: %s => %s\n", d.Path, old, now)
 		}
-	}
-	if len(diff) > 0 {
-		fmt.Fprintln(w)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -26,6 +27,32 @@ type runOptions struct {
 	enforce    bool
 	checkIndex uint64
 	timeout    time.Duration
+
+	printOnly  bool // --output
+	keepCounts bool
+	ignored    []string // flags that were given and mean nothing here
+}
+
+// addForeignFlags takes flags that scripts of another tool give, and that mean nothing here; that is said when they are given.
+func (o *runOptions) addForeignFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.Int("eval-priority", 0, "accepted with a warning: there are no evaluations to order")
+	fs.Bool("policy-override", false, "accepted with a warning: there are no policies")
+	fs.Bool("verbose", false, "accepted for scripts")
+	for _, name := range []string{"eval-priority", "policy-override", "verbose"} {
+		_ = fs.MarkHidden(name) // it exists
+	}
+}
+
+// foreign are the foreign flags that were given.
+func foreign(cmd *cobra.Command) []string {
+	var out []string
+	for _, name := range []string{"eval-priority", "policy-override"} {
+		if cmd.Flags().Changed(name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func newJobRun(a *app) *cobra.Command {
@@ -44,7 +71,7 @@ Exit code 0: every copy runs, or of a batch job has ended well, or you detached.
 		SuggestFor: []string{"start", "apply", "create", "submit", "up"},
 		Args:       arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.enforce = cmd.Flags().Changed("check-index")
+			o.enforce, o.ignored = cmd.Flags().Changed("check-index"), foreign(cmd)
 			return runJob(cmd.Context(), a, o, args[0])
 		},
 	}
@@ -54,6 +81,9 @@ Exit code 0: every copy runs, or of a batch job has ended well, or you detached.
 	cmd.Flags().Lookup("template").Usage += ", and return at once"
 	cmd.Flags().BoolVar(&o.detach, "detach", false, "return at once instead of following the copies")
 	cmd.Flags().Uint64Var(&o.checkIndex, "check-index", 0, "run only if the job's modify index is this one; 0: only if there is no such job")
+	cmd.Flags().BoolVar(&o.printOnly, "output", false, "print the job as it would be sent, in JSON, and run nothing")
+	cmd.Flags().BoolVar(&o.keepCounts, "preserve-counts", false, "leave the number of copies of groups that exist as it is")
+	o.addForeignFlags(cmd)
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait for the copies to start")
 	return cmd
 }
@@ -63,12 +93,18 @@ func runJob(ctx context.Context, a *app, o runOptions, path string) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range o.ignored {
+		fmt.Fprintf(a.err, "Warning: --%s changes nothing here.\n", name)
+	}
+	if o.printOnly {
+		return writeJSON(a.out, map[string]any{"Job": job})
+	}
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
 	started := time.Now()
-	req := &api.JobRegisterRequest{Job: job, EnforceIndex: o.enforce, JobModifyIndex: o.checkIndex}
+	req := &api.JobRegisterRequest{Job: job, EnforceIndex: o.enforce, JobModifyIndex: o.checkIndex, PreserveCounts: o.keepCounts}
 	resp, err := c.RegisterJob(ctx, req, api.WriteOptions{Namespace: a.inNamespace()})
 	if err != nil {
 		return err
@@ -79,14 +115,7 @@ func runJob(ctx context.Context, a *app, o runOptions, path string) error {
 	if o.out.given() {
 		return o.out.print(a.out, resp, nil)
 	}
-	switch {
-	case !resp.Changed:
-		fmt.Fprintf(a.out, "Job %q is unchanged, version %d.\n", resp.ID, resp.Version)
-	case resp.Version == 0:
-		fmt.Fprintf(a.out, "Job %q is registered.\n", resp.ID)
-	default:
-		fmt.Fprintf(a.out, "Job %q is updated to version %d.\n", resp.ID, resp.Version)
-	}
+	sayRegistered(a.out, resp)
 	if o.detach {
 		fmt.Fprintf(a.out, "Look at it with: drover job status %s\n", resp.ID)
 		return nil
@@ -94,6 +123,18 @@ func runJob(ctx context.Context, a *app, o runOptions, path string) error {
 	f := newFollower(a, c, resp.Namespace, resp.ID)
 	f.since, f.started, f.deadline, f.many = resp.Index, started, started.Add(o.timeout), copies(job) > manyCopies
 	return (&launch{follower: f, spec: job, version: resp.Version, work: map[uint64]*state.Job{}}).follow(ctx)
+}
+
+// sayRegistered says what a registration did.
+func sayRegistered(w io.Writer, resp *api.JobRegisterResponse) {
+	switch {
+	case !resp.Changed:
+		fmt.Fprintf(w, "Job %q is unchanged, version %d.\n", resp.ID, resp.Version)
+	case resp.Version == 0:
+		fmt.Fprintf(w, "Job %q is registered.\n", resp.ID)
+	default:
+		fmt.Fprintf(w, "Job %q is updated to version %d.\n", resp.ID, resp.Version)
+	}
 }
 
 // launch follows the copies of one version of a job until they run.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ import (
 type nodeStatusOptions struct {
 	verbose, self, short bool
 	allocs, os           bool // columns of the list
-	quiet                bool
+	quiet, stats         bool
 }
 
 func newNodeStatus(a *app) *cobra.Command {
@@ -59,6 +60,7 @@ func newNodeStatus(a *app) *cobra.Command {
 	fs.BoolVar(&o.short, "short", false, "of one machine only how it stands")
 	fs.BoolVar(&o.allocs, "allocs", false, "in the list how many allocations each runs")
 	fs.BoolVar(&o.os, "os", false, "in the list each one's operating system")
+	fs.BoolVar(&o.stats, "stats", false, "of one machine how it is used at the moment")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "only the IDs, the same as -o name")
 	return cmd
 }
@@ -133,10 +135,24 @@ func showNode(ctx context.Context, r *reader, c *api.Client, prefix string, s sh
 	answer := struct {
 		*api.NodeView
 		Allocations []api.AllocListItem
-	}{n, allocs}
-	return s.printNamed(r.app.out, answer, n.ID, func(w io.Writer) error {
-		if err := writeNode(w, n, o); err != nil || o.short {
+		HostStats   *api.HostStats `json:",omitempty"`
+	}{n, allocs, nil}
+	if o.stats {
+		if answer.HostStats, err = c.HostStats(ctx, api.AgentRef{Node: n.ID}); err != nil {
 			return err
+		}
+	}
+	return s.printNamed(r.app.out, answer, n.ID, func(w io.Writer) error {
+		if err := writeNode(w, n, o); err != nil {
+			return err
+		}
+		if answer.HostStats != nil {
+			if err := writeHost(w, answer.HostStats); err != nil {
+				return err
+			}
+		}
+		if o.short {
+			return nil
 		}
 		if len(allocs) == 0 {
 			_, err := fmt.Fprintln(w, "\nNo allocations.")
@@ -183,3 +199,12 @@ func writeNode(w io.Writer, n *api.NodeView, o nodeStatusOptions) error {
 	}
 	return nil
 }
+
+func writeHost(w io.Writer, h *api.HostStats) error {
+	fmt.Fprintln(w, "\nMachine")
+	return facts(w, "CPU", fmt.Sprintf("%.1f %% of %s", h.CPUPercent, plural(h.Cores, "core")), "Load", fmt.Sprintf("%.2f %.2f %.2f", h.Load1, h.Load5, h.Load15),
+		"Memory", mebibytes(h.MemUsed, h.MemTotal), "Disk", mebibytes(h.DiskUsed, h.DiskTotal)+" at "+h.DiskPath,
+		"Up", (time.Duration(h.Uptime) * time.Second).String(), "Agent", fmt.Sprintf("%d MiB, %s", h.AgentRSS>>20, plural(h.Goroutines, "goroutine")))
+}
+
+func mebibytes(used, total uint64) string { return fmt.Sprintf("%d of %d MiB", used>>20, total>>20) }

@@ -13,11 +13,22 @@ import (
 func newOperator(a *app) *cobra.Command {
 	return noun("operator", "Steer the servers themselves", "  drover operator raft list-peers\n  drover operator snapshot save backup.snap",
 		noun("raft", "The servers that replicate the state", "  drover operator raft list-peers",
-			newRaftPeers(a), newRaftRemove(a), newRaftTransfer(a)),
+			newRaftPeers(a),
+			newRaftRemove(a),
+			newRaftTransfer(a),
+		),
 		noun("snapshot", "Save the cluster's state, or put a saved one back", "  drover operator snapshot save backup.snap",
-			newSnapshotSave(a), newSnapshotRestore(a), newSnapshotInspect(a)),
+			newSnapshotSave(a),
+			newSnapshotRestore(a),
+			newSnapshotInspect(a),
+		),
 		noun("evictions", "The guard that keeps a network fault from moving everything", "  drover operator evictions status",
-			newEvictionsStatus(a), newEvictionsAllow(a)),
+			newEvictionsStatus(a),
+			newEvictionsAllow(a),
+		),
+		newOperatorAPI(a),
+		newOperatorMetrics(a),
+		newOperatorDebug(a),
 	)
 }
 

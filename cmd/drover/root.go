@@ -16,8 +16,11 @@ const (
 	groupOther = "other"
 )
 
-// offline marks commands that ask no agent: the global flags are none of theirs.
-const offline = "offline"
+// Annotations of commands.
+const (
+	offline = "offline" // it asks no agent: the global flags are none of its
+	holder  = "holder"  // it only holds other commands
+)
 
 // newRoot is the tree of commands.
 func newRoot(a *app) *cobra.Command {
@@ -35,6 +38,7 @@ cluster's state among themselves; what runs on a machine that dies runs elsewher
 		Version:       version,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          helpOrUnknown,
+		Annotations:   map[string]string{holder: "true"},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return a.prepare(cmd)
 		},
@@ -72,7 +76,7 @@ func finish(cmd *cobra.Command) {
 
 // usageTemplate is the part of a help page behind the description. Global flags are explained once, on the first page; other pages
 // only name them.
-const usageTemplate = `Usage:{{if .Runnable}}{{if .HasSubCommands}}
+const usageTemplate = `Usage:{{if .Runnable}}{{if index .Annotations "holder"}}
   {{.CommandPath}} <command>{{else}}
   {{.UseLine}}{{end}}{{end}}{{if .HasExample}}
 
@@ -157,36 +161,11 @@ func newVersionCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func newCompletion(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "completion bash|zsh|fish",
-		Short: "Print a script that completes commands, flags and IDs in a shell",
-		Long: `Print a script with which a shell completes commands, flags, and the IDs of jobs, allocations and nodes, which it asks the agent for.
-To have it in every new shell, put the line of the example into the shell's start file.`,
-		Example: `  source <(drover completion bash)                                      # ~/.bashrc, with the package bash-completion
-  source <(drover completion zsh)                                       # ~/.zshrc, behind compinit
-  drover completion fish > ~/.config/fish/completions/drover.fish`,
-		GroupID:     groupOther,
-		Annotations: map[string]string{offline: "true"},
-		ValidArgs:   []string{"bash", "zsh", "fish"},
-		Args:        arguments(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch root := cmd.Root(); args[0] {
-			case "bash":
-				return root.GenBashCompletionV2(a.out, true)
-			case "zsh":
-				return root.GenZshCompletion(a.out)
-			case "fish":
-				return root.GenFishCompletion(a.out, true)
-			}
-			return fmt.Errorf("no completion for %q: there is one for bash, zsh and fish", args[0])
-		},
-	}
-}
-
 // noun is a command that only holds verbs.
 func noun(use, short, example string, verbs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: helpOrUnknown}
+	cmd := &cobra.Command{
+		Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: helpOrUnknown, Annotations: map[string]string{holder: "true"},
+	}
 	cmd.AddCommand(verbs...)
 	return cmd
 }

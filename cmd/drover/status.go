@@ -46,7 +46,7 @@ func showAny(ctx context.Context, r *reader, c *api.Client, word string, s shape
 	}
 	alloc, err := find(ctx, r, api.QueryOptions{}, word, c.FindAllocation)
 	if err == nil {
-		return showAlloc(ctx, r, c, alloc.ID, s, false)
+		return showAlloc(ctx, r, c, alloc.ID, s, allocStatusOptions{})
 	}
 	if !isNotFound(err) {
 		return err
@@ -58,6 +58,25 @@ func showAny(ctx context.Context, r *reader, c *api.Client, word string, s shape
 	if !isNotFound(err) {
 		return err
 	}
-	return api.NewError(api.CodeNotFound, "list them with `drover job status`, `drover alloc status`, `drover node status`",
-		"no job, allocation or node begins with %q", word)
+	if m, ok := agentNamed(ctx, c, word); ok {
+		l := memberList(false)
+		l.items = []api.Member{m}
+		return printList(r.app.out, s, l)
+	}
+	return api.NewError(api.CodeNotFound, "list them with `drover job status`, `drover alloc status`, `drover node status`, `drover server members`",
+		"no job, allocation, node or agent begins with %q", word)
+}
+
+// agentNamed is the agent that a word names, where gossip knows one.
+func agentNamed(ctx context.Context, c *api.Client, word string) (api.Member, bool) {
+	members, err := c.AgentMembers(ctx)
+	if err != nil {
+		return api.Member{}, false
+	}
+	for _, m := range members.Members {
+		if m.Name == word || m.ID == word {
+			return m, true
+		}
+	}
+	return api.Member{}, false
 }

@@ -142,28 +142,20 @@ var provenElsewhere = map[string]string{
 }
 
 // TestEveryCommandIsProven walks the tree: every command has an example, a story in which it succeeds, one in which it is used
-// wrongly and, where it answers programs, one with --json.
+// wrongly and, where it answers programs, one with --json. Stories that `make test-cli` tells count too; it wants all there.
 func TestEveryCommandIsProven(t *testing.T) {
 	root := newRoot(newApp(nil, nil, nil))
-	type proof struct{ well, wrong, asJSON bool }
-	proofs := map[string]*proof{}
-	for _, path := range storyFiles(t) {
+	proofs := map[string]*story.Proof{}
+	outside, err := filepath.Glob("../../e2e/cli/testdata/*.txt")
+	if err != nil || len(outside) == 0 {
+		t.Fatalf("no stories of make test-cli: %v", err)
+	}
+	for _, path := range append(storyFiles(t), outside...) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range story.Lines(string(text)) {
-			args := strings.Fields(line.Text)[1:]
-			cmd := named(root, args)
-			p := proofs[cmd.CommandPath()]
-			if p == nil {
-				p = &proof{}
-				proofs[cmd.CommandPath()] = p
-			}
-			p.well = p.well || !line.Failed()
-			p.wrong = p.wrong || line.Failed()
-			p.asJSON = p.asJSON || !line.Failed() && story.AsksJSON(args)
-		}
+		story.Prove(proofs, "drover", string(text), func(words []string) string { return named(root, words).CommandPath() })
 	}
 	walk(root, func(cmd *cobra.Command) {
 		name := cmd.CommandPath()
@@ -175,14 +167,14 @@ func TestEveryCommandIsProven(t *testing.T) {
 		}
 		p := proofs[name]
 		if p == nil {
-			p = &proof{}
+			p = &story.Proof{}
 		}
 		switch elsewhere := provenElsewhere[name] != ""; {
-		case !p.well && !elsewhere:
+		case !p.Well && !elsewhere:
 			t.Errorf("%s: no story in which it succeeds", name)
-		case !p.wrong:
+		case !p.Wrong:
 			t.Errorf("%s: no story in which it is used wrongly", name)
-		case cmd.Flags().Lookup("json") != nil && !p.asJSON:
+		case cmd.Flags().Lookup("json") != nil && !p.JSON:
 			t.Errorf("%s: no story with --json", name)
 		}
 	})

@@ -68,3 +68,14 @@ func orDash(s string) string {
 	}
 	return s
 }
+
+// joinWords makes "a, b and c" of words.
+func joinWords(words []string) string {
+	switch len(words) {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"reflect"
 	"testing"
+
+	"github.com/drover-io/drover/internal/story"
 )
 
 func TestCallsOfALine(t *testing.T) {
@@ -18,7 +20,7 @@ func TestCallsOfALine(t *testing.T) {
 		"echo no-drover-here $TMP/drover.hcl": nil,
 	} {
 		var got []string
-		for _, c := range calls(line) {
+		for _, c := range story.Calls("drover", line) {
 			got = append(got, named(commands, c))
 		}
 		if !reflect.DeepEqual(got, want) {
@@ -29,8 +31,9 @@ func TestCallsOfALine(t *testing.T) {
 
 func TestACommandWithoutACaseIsMissing(t *testing.T) {
 	commands := []command{{Path: "drover", Holder: true}, {Path: "drover version", JSON: true}, {Path: "drover run"}}
-	proofs := map[string]*proof{}
-	prove(proofs, commands, "$ drover version\nDrover 1\n\n$ drover version x\nError: no\n[exit 1]\n\n$ drover nope\nError: no\n[exit 127]\n")
+	proofs := map[string]*story.Proof{}
+	story.Prove(proofs, "drover", "$ drover version\nDrover 1\n\n$ drover version x\nError: no\n[exit 1]\n\n$ drover nope\nError: no\n[exit 127]\n",
+		func(words []string) string { return named(commands, words) })
 	want := []string{"drover version: no story with --json", "drover run: no story in which it succeeds", "drover run: no story in which it is used wrongly"}
 	if got := missing(proofs, commands); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -25,9 +24,6 @@ type command struct {
 	Holder bool
 }
 
-// proof is how a command is proven.
-type proof struct{ well, wrong, asJSON bool }
-
 // unproven lists what the stories do not prove, one line each.
 func unproven(ctx context.Context, o options) ([]string, error) {
 	out, err := exec.CommandContext(ctx, o.drover, "docs", "tree", "--json").Output()
@@ -42,41 +38,15 @@ func unproven(ctx context.Context, o options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	proofs := map[string]*proof{}
+	proofs := map[string]*story.Proof{}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		prove(proofs, commands, string(text))
+		story.Prove(proofs, "drover", string(text), func(words []string) string { return named(commands, words) })
 	}
 	return missing(proofs, commands), nil
-}
-
-// prove notes what a story proves.
-func prove(proofs map[string]*proof, commands []command, text string) {
-	for _, line := range story.Lines(text) {
-		for _, call := range calls(line.Text) {
-			path := named(commands, call)
-			p := proofs[path]
-			if p == nil {
-				p = &proof{}
-				proofs[path] = p
-			}
-			p.well = p.well || !line.Failed()
-			p.wrong = p.wrong || line.Failed()
-			p.asJSON = p.asJSON || !line.Failed() && story.AsksJSON(call)
-		}
-	}
-}
-
-// calls are the words of each drover command of a shell line.
-func calls(line string) [][]string {
-	var out [][]string
-	for _, m := range regexp.MustCompile(`(?:^|[\s'"|;&(])drover((?:\s+[^|;&()'"<>\s]+|\s+'[^']*'|\s+"[^"]*")*)`).FindAllStringSubmatch(line, -1) {
-		out = append(out, strings.Fields(m[1]))
-	}
-	return out
 }
 
 // named is the path of the command that the words name.
@@ -94,20 +64,20 @@ func named(commands []command, words []string) string {
 	return path
 }
 
-func missing(proofs map[string]*proof, commands []command) []string {
+func missing(proofs map[string]*story.Proof, commands []command) []string {
 	var out []string
 	for _, c := range commands {
 		p := proofs[c.Path]
 		if p == nil {
-			p = &proof{}
+			p = &story.Proof{}
 		}
-		if !p.well && !c.Holder {
+		if !p.Well && !c.Holder {
 			out = append(out, c.Path+": no story in which it succeeds")
 		}
-		if !p.wrong {
+		if !p.Wrong {
 			out = append(out, c.Path+": no story in which it is used wrongly")
 		}
-		if c.JSON && !p.asJSON {
+		if c.JSON && !p.JSON {
 			out = append(out, c.Path+": no story with --json")
 		}
 	}

@@ -9,7 +9,7 @@
 //	= web 2 running    waits until two copies of the job web have that client status
 //	= until COMMAND    waits until a shell command succeeds
 //
-// The shell knows $M1 … $M5 (addresses of the agents; DROVER_ADDR is $M1), $N1 … $N5 (their node IDs), $HELLO (the program of
-// examples/hello), $TMP (a directory for the story alone), the function `alloc NAME` (ID of the newest allocation of that name, such
+// The shell knows $M1 … $M5 (addresses of the agents; DROVER_ADDR is $M1), $N1 … $N5 (their node IDs), $M1IP and $HOSTIP (addresses of the
+// first machine and of the one that the shell is on), $HELLO (the program of examples/hello), $TMP (a directory for the story alone), the function `alloc NAME` (ID of the newest allocation of that name, such
 // as web.g[0]), and `by N` (sorts a table by its N-th column, leaving the header on top). All jobs are purged behind each story.
 package main

@@ -28,19 +28,19 @@ const (
 )
 
 // prelude is what every command line begins with.
-const prelude = `set -o pipefail
-alloc() { drover alloc status -A -json | "$CLI_STORIES" newest "$1"; }
+const prelude = `alloc() { drover alloc status -A -json | "$CLI_STORIES" newest "$1"; }
 by() { IFS= read -r head; printf '%s\n' "$head"; sort -k"$1,$1"; }
 `
 
 // teller types command lines in a shell.
 type teller struct {
-	ctx context.Context
-	o   options
-	h   *herd.Herd
-	tmp string
-	env []string
-	err error // the first thing that went wrong with the telling itself
+	ctx   context.Context
+	o     options
+	h     *herd.Herd
+	tmp   string
+	env   []string
+	build string // version of the binary
+	err   error  // the first thing that went wrong with the telling itself
 }
 
 var _ story.Teller = (*teller)(nil)
@@ -71,11 +71,17 @@ func (t *teller) setEnv() error {
 	t.env = []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.tmp, "TMP=" + t.tmp, "HELLO=" + t.o.hello, "TERM=xterm", "TZ=UTC", "LC_ALL=C.UTF-8",
 		"CLI_STORIES=" + self, "DROVER_ADDR=" + t.h.Nodes[0].Addr(),
+		"HOSTIP=" + herd.HostIP().String(), "M1IP=" + t.h.Nodes[0].IP.String(),
 	}
 	nodes, _, err := t.h.Nodes[0].API.Nodes(t.ctx, api.QueryOptions{})
 	if err != nil {
 		return err
 	}
+	self1, err := t.h.Nodes[0].API.AgentSelf(t.ctx)
+	if err != nil {
+		return err
+	}
+	t.build = self1.Version
 	for i, m := range t.h.Nodes {
 		t.env = append(t.env, fmt.Sprintf("M%d=%s", i+1, m.Addr()))
 		for _, n := range nodes {
@@ -141,8 +147,10 @@ func (t *teller) normal(text string) string {
 			text = strings.ReplaceAll(text, n.IP.String(), fmt.Sprintf("IP%d", i+1))
 		}
 	}
-	text = story.Normal(text)
-	text = regexp.MustCompile(`\b(on |xxxxxxxx  )m\d\b`).ReplaceAllString(text, "${1}mN") // where a copy is placed is the scheduler's business
+	text = strings.ReplaceAll(text, herd.HostIP().String(), "HOSTIP")
+	text = strings.ReplaceAll(story.Normal(text), t.build, "BUILD")
+	text = regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(text, "${1}  ")                                         // columns are as wide as addresses and versions make them
+	text = regexp.MustCompile(`\b(on |xxxxxxxx  |Node Name  = |miss: node )m\d\b`).ReplaceAllString(text, "${1}mN") // where a copy is placed is the scheduler's business
 	return regexp.MustCompile(`\b(2\d{4}|3[01]\d{3})\b`).ReplaceAllString(text, "PORT_")
 }
 
@@ -216,6 +224,9 @@ func (t *teller) clear() error {
 			if _, err := c.SetEligibility(ctx, n.ID, "eligible", api.WriteOptions{}); err != nil {
 				return err
 			}
+		}
+		if _, err := c.CollectGarbage(ctx); err != nil {
+			return err
 		}
 		if len(jobs) > 0 {
 			return fmt.Errorf("%d jobs are left", len(jobs))

@@ -2,6 +2,7 @@ package story
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -88,4 +89,34 @@ func AsksJSON(args []string) bool {
 		}
 	}
 	return false
+}
+
+// Calls are the words of each call of a program in a command line of a shell, without the program's name.
+func Calls(program, line string) [][]string {
+	var out [][]string
+	call := regexp.MustCompile(`(?:^|[\s'"|;&(])` + program + `((?:\s+[^|;&()'"<>\s]+|\s+'[^']*'|\s+"[^"]*")*)`)
+	for _, m := range call.FindAllStringSubmatch(line, -1) {
+		out = append(out, strings.Fields(m[1]))
+	}
+	return out
+}
+
+// Proof is how a command is proven by stories.
+type Proof struct{ Well, Wrong, JSON bool }
+
+// Prove notes what a story proves of a program's commands; path is the command that the words of a call name.
+func Prove(proofs map[string]*Proof, program, text string, path func(words []string) string) {
+	for _, line := range Lines(text) {
+		for _, call := range Calls(program, line.Text) {
+			name := path(call)
+			p := proofs[name]
+			if p == nil {
+				p = &Proof{}
+				proofs[name] = p
+			}
+			p.Well = p.Well || !line.Failed()
+			p.Wrong = p.Wrong || line.Failed()
+			p.JSON = p.JSON || !line.Failed() && AsksJSON(call)
+		}
+	}
 }
