@@ -95,7 +95,7 @@ func TestCompletion(t *testing.T) {
 		{"node lost " + h.idOf("n1")[:4], h.idOf("n1") + "\tn1 ready\n"},
 		{"job stop web ", ""},
 		{"server members ", ""},
-		{"completion ", "bash\nzsh\nfish\n"},
+		{"completion ", "install\tPut the completion where new shells of the user find it\nbash\nzsh\nfish\n"},
 		{"jo", "job\tRun and look at jobs\n"},
 	} {
 		words := strings.Split(c.line, " ")

@@ -140,6 +140,7 @@ func (t *teller) Type(line string) string {
 // normal replaces what differs from herd to herd.
 func (t *teller) normal(text string) string {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, t.tmp, "$TMP"), t.o.hello, "$HELLO")
+	text = strings.ReplaceAll(text, herd.HostIP().String(), "HOSTIP")
 	for i, n := range t.h.Nodes {
 		host := strings.TrimPrefix(n.Addr(), "http://")
 		text = strings.ReplaceAll(text, host, fmt.Sprintf("M%d", i+1))
@@ -147,7 +148,6 @@ func (t *teller) normal(text string) string {
 			text = strings.ReplaceAll(text, n.IP.String(), fmt.Sprintf("IP%d", i+1))
 		}
 	}
-	text = strings.ReplaceAll(text, herd.HostIP().String(), "HOSTIP")
 	text = strings.ReplaceAll(story.Normal(text), t.build, "BUILD")
 	text = regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(text, "${1}  ")                                         // columns are as wide as addresses and versions make them
 	text = regexp.MustCompile(`\b(on |xxxxxxxx  |Node Name  = |miss: node )m\d\b`).ReplaceAllString(text, "${1}mN") // where a copy is placed is the scheduler's business
