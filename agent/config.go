@@ -31,6 +31,7 @@ type Config struct {
 	Telemetry TelemetryConfig
 	ACL       ACLConfig
 
+	block  string            // name of the block that is being read
 	origin map[string]string // by key: where it was set, for error messages
 }
 
@@ -74,7 +75,10 @@ type ClientConfig struct {
 	MaxDynamicPort int // last, inclusive
 	MaxKillTimeout time.Duration
 	Devices        []DeviceConfig
-	DetectDevices  bool // offer what is found on the machine too
+	DetectDevices  bool          // offer what is found on the machine too
+	GCInterval     time.Duration // between looks at what nobody needs any more
+	GCDiskPercent  int           // of the disk's use, above which unused images go at once; 0 means never
+	GCMaxAllocs    int           // directories of ended allocations that are kept
 }
 
 // Reserved is what the machine keeps from its tasks.
@@ -93,6 +97,7 @@ type DriversConfig struct {
 	RuncPath          string   // "" means runc in the daemon's PATH
 	PlainHTTP         []string // registry hosts spoken to without TLS, besides those on loopback
 	ExecIsolation     string   // "namespaces", "none" or "", the best that works
+	Containers        ContainersConfig
 }
 
 // TelemetryConfig is the telemetry block.
@@ -121,7 +126,9 @@ func DefaultConfig() Config {
 		Client: ClientConfig{
 			NodePool: "default", MinDynamicPort: 20000, MaxDynamicPort: 32000, MaxKillTimeout: 30 * time.Second,
 			DetectDevices: true,
+			GCInterval:    time.Minute, GCDiskPercent: 80, GCMaxAllocs: 50,
 		},
+		Drivers:   DriversConfig{Containers: defaultContainers()},
 		Telemetry: TelemetryConfig{PrometheusMetrics: true},
 		origin:    map[string]string{},
 	}

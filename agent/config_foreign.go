@@ -10,7 +10,7 @@ type foreignKey struct {
 
 // foreignKeys lists them. Whoever brings a file along learns for each what happens to it.
 func foreignKeys() []foreignKey {
-	keys := refusedKeys()
+	keys := append(refusedKeys(), foreignContainerKeys()...)
 	for why, paths := range ignoredKeys() {
 		for _, path := range paths {
 			keys = append(keys, foreignKey{path: path, harmless: true, why: why})
@@ -26,7 +26,6 @@ func refusedKeys() []foreignKey {
 		{path: "tls", why: "traffic is in the clear for now; remove the block, and set insecure = true if that is acceptable in your network"},
 		{path: "vault", why: "there are no secrets from Vault; remove the block"},
 		{path: "consul", why: "agents find each other by gossip and need no Consul; remove the block"},
-		{path: "plugin", labels: one, why: "drivers are built in; their settings are in the drivers block"},
 		{path: "plugin_dir", why: "drivers are built in; remove it"},
 		{path: "audit", why: "there is no audit log yet; remove the block"},
 		{path: "keyring", labels: one, why: "there are no encrypted variables yet; remove the block"},
@@ -78,7 +77,7 @@ func ignoredKeys() map[string][]string {
 			"server.upgrade_version", "server.non_voting_server", "server.job_max_source_size", "server.job_tracked_versions",
 			"server.job_max_priority", "server.job_default_priority", "server.event_buffer_size", "server.enable_event_broker",
 			"server.plan_rejection_tracker", "server.search", "server.client_introduction",
-			"client.gc_interval", "client.gc_disk_usage_threshold", "client.gc_inode_usage_threshold", "client.gc_max_allocs",
+			"client.gc_inode_usage_threshold",
 			"client.gc_parallel_destroys", "client.min_dynamic_user", "client.max_dynamic_user", "client.users",
 			"client.preferred_address_family", "client.network_speed", "client.no_host_uuid", "client.bridge_network_hairpin_mode",
 			"client.disable_remote_exec", "client.host_volumes_dir", "client.host_volume_plugin_dir",

@@ -32,7 +32,7 @@ func (k ConfigKey) name() string { return k.Path[strings.LastIndexByte(k.Path, '
 // ConfigKeys is the table of everything that an agent can be told: names of files, environment and flags come from it.
 func ConfigKeys() []ConfigKey {
 	var keys []ConfigKey
-	for _, part := range [][]ConfigKey{agentKeys(), networkKeys(), serverKeys(), clientKeys(), driverKeys()} {
+	for _, part := range [][]ConfigKey{agentKeys(), networkKeys(), serverKeys(), clientKeys(), driverKeys(), containerKeys()} {
 		keys = append(keys, part...)
 	}
 	return keys
@@ -116,6 +116,10 @@ func clientKeys() []ConfigKey {
 		{"client.detect_devices", "", "", "offer GPUs and the like that are found on the machine, beside those of device blocks",
 			func(c *Config) any { return &c.Client.DetectDevices }},
 		{"client.max_kill_timeout", "", "", "the longest that a task may take to end", func(c *Config) any { return &c.Client.MaxKillTimeout }},
+		{"client.gc_interval", "", "", "time between looks at what nobody needs any more", func(c *Config) any { return &c.Client.GCInterval }},
+		{"client.gc_disk_usage_threshold", "", "", "percent of the disk in use above which unused images go at once, 0 for never",
+			func(c *Config) any { return &c.Client.GCDiskPercent }},
+		{"client.gc_max_allocs", "", "", "directories of ended allocations that are kept", func(c *Config) any { return &c.Client.GCMaxAllocs }},
 	}
 }
 

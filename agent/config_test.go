@@ -139,8 +139,9 @@ func wholeWant() Config {
 			{Name: "nvidia/gpu/a100", Attributes: map[string]string{"memory": "40 GiB", "cores": "6912"}, Env: map[string]string{"NVIDIA_VISIBLE_DEVICES": "{ids}"},
 				Instances: []DeviceInstanceConfig{{ID: "GPU-1", Paths: []string{"/dev/nvidia0"}}, {ID: "/dev/nvidia1"}}},
 		},
+		GCInterval: time.Minute, GCDiskPercent: 80, GCMaxAllocs: 50,
 	}
-	c.Drivers = DriversConfig{Enabled: []string{"exec"}, ContainerdAddress: "/run/c.sock", ExecIsolation: "none"}
+	c.Drivers = DriversConfig{Enabled: []string{"exec"}, ContainerdAddress: "/run/c.sock", ExecIsolation: "none", Containers: defaultContainers()}
 	c.Telemetry.PrometheusMetrics = false
 	return c
 }
@@ -230,7 +231,7 @@ func TestMistakesInFiles(t *testing.T) {
 		"variable":    {`name = var.x`, "a.hcl:1:8: variables not allowed"},
 		"syntax":      {"name = \n", "a.hcl:1:8: invalid expression"},
 		"acl":         {"acl {\n enabled = \"soon\"\n}", "a.hcl:2:12: enabled must be true or false"},
-		"plugin":      {`plugin "docker" {}`, "plugin is not supported: drivers are built in"},
+		"plugin":      {`plugin "java" {}`, `plugin "java" is not supported: drivers are built in`},
 		"host volume": {"client {\n host_volume \"x\" {}\n}", "client.host_volume is not supported"},
 		"vault":       {`vault { address = "x" }`, "vault is not supported"},
 		"JSON":        {`{"servr": {}}`, `a.hcl:1:2: extraneous JSON object property: No argument or block type is named "servr". Did you mean "server"?`},

@@ -79,6 +79,7 @@ func (c Config) Validate() error {
 		k.fail("acl.enabled", "there are no access rules yet: anybody who reaches an agent's ports may do everything; set it to false, "+
 			"and listen on the loopback interface only, or close the ports to others")
 	}
+	k.containers()
 	k.oneOf("drivers.exec.isolation", c.Drivers.ExecIsolation, "", "namespaces", "none")
 	for _, name := range c.Drivers.Enabled {
 		k.oneOf("drivers.enabled", name, "containerd", "exec")
@@ -229,6 +230,9 @@ func (k *checker) client() {
 	k.between("client.reserved.memory", c.Reserved.MemoryMB, 0, 1<<30)
 	k.between("client.reserved.disk", c.Reserved.DiskMB, 0, 1<<30)
 	k.atLeast("client.max_kill_timeout", c.MaxKillTimeout, time.Second)
+	k.atLeast("client.gc_interval", c.GCInterval, time.Second)
+	k.between("client.gc_disk_usage_threshold", c.GCDiskPercent, 0, 100)
+	k.between("client.gc_max_allocs", c.GCMaxAllocs, 1, 100_000)
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(c.Meta)) {
 		size += len(key) + len(c.Meta[key])

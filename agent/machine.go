@@ -34,6 +34,7 @@ func openClient(ctx context.Context, a *Agent) (*client, error) {
 	cfg.NodeID, cfg.Dir, cfg.Drivers = a.id.NodeID, a.dir.Path("client"), a.drivers
 	cfg.ClusterID, cfg.Boot, cfg.BootID = a.clusterID, a.boot(), a.id.BootID
 	cfg.Logger, cfg.MaxKillTimeout = a.log.Named("client"), a.cfg.Client.MaxKillTimeout
+	cfg.MaxEnded, cfg.TidyEvery = a.cfg.Client.GCMaxAllocs, a.cfg.Client.GCInterval
 	if os.Geteuid() == 0 {
 		cfg.Cgroup = "/drover/" + a.id.NodeID
 	}
@@ -94,9 +95,12 @@ func (a *Agent) openDrivers() error {
 	if os.Geteuid() != 0 || !a.wants("containerd") {
 		return nil // containers need root
 	}
+	box := a.cfg.Drivers.Containers
 	ctr, err := containerd.Open(containerd.Config{
 		Address: a.cfg.Drivers.ContainerdAddress, NodeID: a.id.NodeID, ClusterID: a.clusterID, DataDir: a.cfg.DataDir,
-		SelfExe: self, RuncPath: a.cfg.Drivers.RuncPath, PlainHTTP: a.cfg.Drivers.PlainHTTP, Logger: a.log,
+		SelfExe: self, RuncPath: a.cfg.Drivers.RuncPath, Logger: a.log,
+		Policy: box.policy(), Pulls: box.pulls(a.cfg.Drivers.PlainHTTP), Pids: int64(box.PidsLimit),
+		Images: containerd.ImageGC{Enabled: box.GCImages, Delay: box.GCImageDelay, DiskPercent: a.cfg.Client.GCDiskPercent},
 	})
 	if err != nil {
 		return err

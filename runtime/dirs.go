@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -37,14 +36,15 @@ func (a *alloc) makeDir() error {
 }
 
 // makeTaskDirs makes the shared directories and those of each task. Tasks may be root inside their containers and exchange
-// whatever is below the shared directory: no symbolic link is followed there.
+// whatever is below the shared directory: no symbolic link is followed there. Whoever a task runs as can use all of them; its
+// secrets are given to it by the driver, see GiveSecrets.
 func makeTaskDirs(dir string, tasks []state.Task) error {
 	type entry struct {
 		path string
 		mode uint32
 	}
 	entries := []entry{
-		{sharedName, 0o755}, {"alloc/data", 0o777}, {logsName, 0o755}, {"alloc/tmp", 0o1777},
+		{sharedName, 0o1777}, {"alloc/data", 0o777}, {logsName, 0o755}, {"alloc/tmp", 0o1777},
 	}
 	for _, t := range tasks {
 		entries = append(entries, entry{t.Name, 0o711}, entry{filepath.Join(t.Name, localName), 0o777},
@@ -55,32 +55,7 @@ func makeTaskDirs(dir string, tasks []state.Task) error {
 			return fmt.Errorf("make directory %s: %w", e.path, err)
 		}
 	}
-	for _, t := range tasks {
-		if err := giveSecrets(dir, t); err != nil {
-			return fmt.Errorf("give the secrets directory of task %s to user %s: %w", t.Name, t.User, err)
-		}
-	}
 	return nil
-}
-
-// giveSecrets gives a task's secrets to the user that it runs as, where the user is a number.
-func giveSecrets(dir string, t state.Task) error {
-	user, group, both := strings.Cut(t.User, ":")
-	uid, err := strconv.Atoi(user)
-	if err != nil || os.Geteuid() != 0 {
-		return nil
-	}
-	gid := -1
-	if both {
-		if gid, err = strconv.Atoi(group); err != nil {
-			return nil
-		}
-	}
-	f, err := openBeneath(dir, filepath.Join(t.Name, secretsName), unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Chown(uid, gid), f.Close())
 }
 
 // makeLogs makes the files that a task's output is appended to.

@@ -49,6 +49,19 @@ type ImagePuller interface {
 	EnsureImage(ctx context.Context, spec TaskSpec) (ref string, err error)
 }
 
+// PullWatcher is what an ImagePuller implements that can say how far a download is.
+type PullWatcher interface {
+	// PullProgress says how many bytes of spec's image are here and how many it has, as far as is known. ok is false while nothing
+	// is.
+	PullProgress(ctx context.Context, spec TaskSpec) (done, total int64, ok bool)
+}
+
+// Tidier is what a driver implements that keeps things which nobody may need any more, such as images.
+type Tidier interface {
+	// Tidy removes what its configuration says may go. It is called now and then.
+	Tidy(ctx context.Context) error
+}
+
 // Confiner is what a driver implements whose tasks see their directories at /alloc, /local and /secrets. Tasks of the others
 // see the host's paths.
 type Confiner interface {

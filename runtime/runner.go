@@ -44,6 +44,7 @@ type Config struct {
 	MaxEnded       int               // ended allocations whose directories are kept without the leader's word
 	ListEvery      time.Duration     // between looks at what the drivers have
 	TrimEvery      time.Duration     // longest time between looks at the sizes of log files
+	TidyEvery      time.Duration     // between requests to the drivers to tidy up; 0 means never
 	NoSync         bool              // records are not synced to disk: for simulations
 	Logger         hclog.Logger
 
@@ -152,6 +153,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.tendLogs(ctx) })
+	wg.Go(func() { r.tidyUp(ctx) })
 	list := time.NewTicker(r.cfg.ListEvery)
 	defer list.Stop()
 	r.pinTasks()

@@ -247,7 +247,7 @@ func TestDirectories(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]os.FileMode{
-		"alloc": 0o755, "alloc/data": 0o777, "alloc/logs": 0o755, "alloc/tmp": 0o777 | os.ModeSticky,
+		"alloc": 0o777 | os.ModeSticky, "alloc/data": 0o777, "alloc/logs": 0o755, "alloc/tmp": 0o777 | os.ModeSticky,
 		"web": 0o711, "web/local": 0o777, "web/secrets": 0o700, "web/tmp": 0o777 | os.ModeSticky, "db/secrets": 0o700,
 	} {
 		info, err := os.Stat(filepath.Join(dir, path))

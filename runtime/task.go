@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/drover-io/drover/state"
 )
-
-// imageNotice is how long fetching an image takes before it is worth an event.
-const imageNotice = 300 * time.Millisecond
 
 // task is one task of a living allocation. All but kill, ended and restarts belongs to its goroutine.
 type task struct {
@@ -232,26 +228,6 @@ func (t *task) launch(ctx context.Context) (Started, string, error) {
 	}
 	started, err := t.driver.driver.Start(ctx, spec)
 	return started, EventDriverFailure, err
-}
-
-// fetch makes the image present, and says so when that takes a while.
-func (t *task) fetch(ctx context.Context, p ImagePuller, spec TaskSpec) error {
-	done := make(chan error, 1)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
-		_, err := p.EnsureImage(ctx, spec)
-		done <- err
-	})
-	notice := time.NewTimer(imageNotice)
-	defer notice.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-notice.C:
-		t.a.note(t.change(nil, event(EventDownloading, "downloading image %v", spec.Config["image"])))
-		return <-done
-	}
 }
 
 // policy is the task's restart policy.

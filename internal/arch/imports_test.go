@@ -25,12 +25,13 @@ var arrows = map[string][]string{
 	"consensus": {"state"},
 	"api":       {"state"},
 
-	"runtime/containerd": {"runtime", "runtime/containerd/exitnote", "state"},
+	"runtime/containerd": {"runtime", "runtime/containerd/exitnote", "runtime/containerd/companion", "state"},
 	"runtime/exec":       {"runtime", "state"},
 	"runtime/fake":       {"runtime", "state"},
 
-	"runtime/containerd/embedded": {"runtime/containerd/exitnote"},
-	"runtime/containerd/exitnote": {},
+	"runtime/containerd/embedded":  {"runtime/containerd/exitnote", "runtime/containerd/companion"},
+	"runtime/containerd/exitnote":  {},
+	"runtime/containerd/companion": {},
 
 	"agent":               {"state", "gossip", "jobspecs", "sched", "runtime", "runtime/containerd", "runtime/exec", "runtime/fake", "consensus", "api"},
 	"agent/agenttest":     {"agent", "state", "gossip", "jobspecs", "sched", "runtime", "runtime/fake", "consensus", "api", "internal/simnet"},

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type session struct {
 	*client.Client
 	address     string
 	snapshotter string
+	root        string // where the snapshotter keeps images unpacked
 	version     string
 	embedded    bool
 }
@@ -200,7 +202,7 @@ func connect(ctx context.Context, address string) (*session, error) {
 		return nil, errors.Join(fmt.Errorf("connect to containerd at %s: %w: %w", address, runtime.ErrUnavailable, err), cl.Close())
 	}
 	s := &session{Client: cl, address: address, version: cleanVersion(v.Version)}
-	if s.snapshotter, err = chooseSnapshotter(ctx, cl.IntrospectionService()); err != nil {
+	if s.snapshotter, s.root, err = chooseSnapshotter(ctx, cl.IntrospectionService()); err != nil {
 		return nil, errors.Join(err, cl.Close())
 	}
 	return s, nil
@@ -223,24 +225,24 @@ func newClient(address string) (*client.Client, error) {
 }
 
 // chooseSnapshotter takes overlayfs where the daemon could load it, and plain copies where it could not (a data directory that is
-// itself on an overlay).
+// itself on an overlay). root is its directory.
 func chooseSnapshotter(ctx context.Context, is interface {
 	Plugins(ctx context.Context, filters ...string) (*introspection.PluginsResponse, error)
-}) (string, error) {
+}) (name, root string, err error) {
 	res, err := is.Plugins(ctx, "type==io.containerd.snapshotter.v1")
 	if err != nil {
-		return "", fmt.Errorf("list containerd's snapshotters: %w: %w", runtime.ErrUnavailable, err)
+		return "", "", fmt.Errorf("list containerd's snapshotters: %w: %w", runtime.ErrUnavailable, err)
 	}
-	loaded := map[string]bool{}
+	loaded, roots := map[string]bool{}, map[string]string{}
 	for _, p := range res.Plugins {
-		loaded[p.ID] = p.InitErr == nil
+		loaded[p.ID], roots[p.ID] = p.InitErr == nil, p.Exports["root"]
 	}
 	for _, name := range []string{"overlayfs", "native"} {
 		if loaded[name] {
-			return name, nil
+			return name, cmp.Or(roots[name], "/"), nil
 		}
 	}
-	return "", errors.New("containerd has neither the overlayfs nor the native snapshotter")
+	return "", "", errors.New("containerd has neither the overlayfs nor the native snapshotter")
 }
 
 // explain adds what was done to an error of the daemon, and says when it is only that the daemon is away.

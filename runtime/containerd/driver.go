@@ -26,7 +26,10 @@ type Config struct {
 	DataDir   string        // <data>; the driver keeps <data>/containerd
 	SelfExe   string        // our binary, started again as "containerd …" for a daemon of our own; "" means never do that
 	RuncPath  string        // "" means runc in the daemon's PATH
-	PlainHTTP []string      // registry hosts ("10.0.0.1:5000") that are spoken to without TLS, besides loopback
+	Policy    Policy        // what jobs may ask for
+	Pulls     PullConfig    // where images come from
+	Images    ImageGC       // which of them go when nobody uses them
+	Pids      int64         // processes of a task that says nothing; 0 means 4096
 	NoSync    bool          // our own daemon's database is not synced to disk: for tests only
 	Logger    hclog.Logger
 }
@@ -45,15 +48,20 @@ type Driver struct {
 	tasks   keyedLock          // one operation at a time per container
 	cgroups sync.RWMutex       // held for writing while empty cgroup parents are removed, for reading while one is made below
 	fetches singleflight.Group // images being fetched
-	pinning sync.Mutex         // of the network namespace: tasks start together, and one must not take away what the other mounts
-	hashes  hashCache          // of image files
-	shelf   imageShelf         // imported images
+	pulls   pullBoard          // how far they are
+	volumes keyedLock          // named volumes being made
+	init    initBinary
+	pinning sync.Mutex // of the network namespace: tasks start together, and one must not take away what the other mounts
+	hashes  hashCache  // of image files
+	shelf   imageShelf // imported images
 	runcs   runcCache
 }
 
 var (
 	_ runtime.Driver      = (*Driver)(nil)
 	_ runtime.ImagePuller = (*Driver)(nil)
+	_ runtime.PullWatcher = (*Driver)(nil)
+	_ runtime.Tidier      = (*Driver)(nil)
 	_ runtime.Confiner    = (*Driver)(nil)
 )
 

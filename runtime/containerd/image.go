@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,7 +33,7 @@ const fileImages = "drover.local/file:sha256-"
 // EnsureImage makes the image of a task present and unpacked, and returns its name in containerd. Callers that want the same image
 // at the same time share the work.
 func (d *Driver) EnsureImage(ctx context.Context, spec runtime.TaskSpec) (string, error) {
-	o, err := decodeOptions(spec.Config)
+	o, err := d.options(spec)
 	if err != nil {
 		return "", err
 	}
@@ -44,17 +45,17 @@ func (d *Driver) EnsureImage(ctx context.Context, spec runtime.TaskSpec) (string
 	if err != nil {
 		return "", err
 	}
+	d.markUsed(ctx, s, img.Metadata())
 	return img.Name(), nil
 }
 
 // image finds the image on the machine, or fetches it: from the cluster's machines when it was imported into the cluster, from its
-// registry otherwise. A floating tag ("latest", or none) and force_pull ask the registry again
-// when refresh is set.
+// registry otherwise. A floating tag ("latest", or none) and force_pull ask the registry again when refresh is set.
 func (d *Driver) image(ctx context.Context, s *session, o options, refresh bool) (client.Image, error) {
 	if path, ok := strings.CutPrefix(o.Image, "file://"); ok {
 		return d.fileImage(ctx, s, path)
 	}
-	if img, known, err := d.clusterImage(ctx, s, o.Image, o.PullTimeout); known || err != nil {
+	if img, known, err := d.clusterImage(ctx, s, o.Image, cmp.Or(o.PullTimeout, d.cfg.Pulls.timeout())); known || err != nil {
 		return img, err
 	}
 	return d.registryImage(ctx, s, o, refresh)
@@ -76,7 +77,7 @@ func (d *Driver) registryImage(ctx context.Context, s *session, o options, refre
 	if local != nil && !(refresh && (o.ForcePull || floating)) {
 		return local, nil
 	}
-	img, err := d.pullShared(ctx, s, ref, o)
+	img, err := d.pullShared(ctx, s, named, o)
 	if err != nil && local != nil && !o.ForcePull && !errors.Is(err, runtime.ErrNotRetryable) && ctx.Err() == nil {
 		d.log.Warn("cannot ask the registry for a newer image, the one at hand is used", "image", ref, "error", err)
 		return local, nil

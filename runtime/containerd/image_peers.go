@@ -247,7 +247,8 @@ func (d *Driver) ResolveImage(ctx context.Context, config map[string]any) (strin
 	if err != nil {
 		return "", fmt.Errorf("read image name %q: %w: %w", o.Image, runtime.ErrNotRetryable, err)
 	}
-	_, desc, err := d.resolver(o.Auth).Resolve(ctx, named.String())
+	p := newPullState(named.String(), reference.Domain(named), o, d.cfg.Pulls.stallTimeout())
+	_, desc, err := d.resolver(ctx, p).Resolve(ctx, p.ref)
 	if err != nil {
 		if cause := permanent(err, o.Auth); cause != "" {
 			return "", errors.New(cause)

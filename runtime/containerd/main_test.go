@@ -274,7 +274,7 @@ func (h *host) task(t *testing.T, d *Driver, args ...string) runtime.TaskSpec {
 		ID:     runtime.TaskID{AllocID: alloc, Task: "main"},
 		Labels: map[string]string{runtime.LabelJob: "example"},
 		Config: map[string]any{"image": h.image, "args": anys(args)},
-		Dirs:   runtime.TaskDirs{Alloc: filepath.Join(dir, "alloc"), Local: filepath.Join(dir, "local"), Secrets: filepath.Join(dir, "secrets")},
+		Dirs:   runtime.TaskDirs{Alloc: filepath.Join(dir, "alloc"), Local: filepath.Join(dir, "main", "local"), Secrets: filepath.Join(dir, "main", "secrets")},
 		Stdout: filepath.Join(dir, "stdout"), Stderr: filepath.Join(dir, "stderr"),
 		Cgroup: "/" + h.cgroupTop + "/" + d.cfg.NodeID + "/" + alloc + "/main",
 		Group:  alloc,

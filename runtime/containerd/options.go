@@ -3,11 +3,11 @@ package containerd
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
+
+	"github.com/distribution/reference"
 
 	"github.com/drover-io/drover/internal/nearest"
 	"github.com/drover-io/drover/runtime"
@@ -22,275 +22,261 @@ type options struct {
 	WorkDir     string
 	Hostname    string
 	Labels      map[string]string
-	PidsLimit   int64
-	ForcePull   bool
-	PullTimeout time.Duration
-	Auth        credentials
+	Ports       []string
+	NetworkMode string // "host" or "none"
+
+	ForcePull    bool
+	PullTimeout  time.Duration // 0 means the node's
+	Auth         credentials
+	AuthSoftFail bool
+
+	Volumes  []mountOption // of volumes
+	Mounts   []mountOption // of mount and mounts
+	Devices  []deviceOption
+	ShmSize  int64 // bytes; 0 means 64 MiB
+	ReadOnly bool  // the image's files
+
+	ExtraHosts []hostEntry
+	DNS        dnsOption
+
+	Privileged  bool
+	CapAdd      []string // "CAP_NET_RAW", or "ALL"
+	CapDrop     []string
+	Security    securityOption
+	GroupAdd    []string
+	PIDMode     string // "" or "host"
+	IPCMode     string // "", "host" or "none"
+	UTSMode     string // "" or "host"
+	CgroupNS    string // "", "host" or "private"
+	Sysctl      map[string]string
+	Ulimit      []ulimitOption
+	OOMScoreAdj int // when HasOOMScore
+
+	PidsLimit     int64
+	CPUHardLimit  bool
+	CPUPeriod     int64 // microseconds; 0 means 100 ms
+	MemoryHardMiB int64 // 0 means that memory is the hard limit
+
+	TTY         bool
+	Interactive bool
+	Init        bool
+	NoLogs      bool
 
 	HasEntrypoint bool
+	HasOOMScore   bool
 }
 
 // credentials log in to a registry.
 type credentials struct {
 	Username string
 	Password string
+	Server   string // the registry that they are for; "" means the image's
 }
+
+func (c credentials) empty() bool { return c.Username == "" && c.Password == "" }
 
 const defaultPullTimeout = 5 * time.Minute
 
-// decoder reads one value into the options.
-type decoder func(o *options, v any) error
+// Problem is one thing to say about a config block.
+type Problem struct {
+	Key  string // "ports"
+	Text string
+}
 
-// decoders are the keys that work.
-func decoders() map[string]decoder {
-	return map[string]decoder{
-		"image":              func(o *options, v any) (err error) { o.Image, err = asString(v); return },
-		"command":            func(o *options, v any) (err error) { o.Command, err = asString(v); return },
-		"args":               func(o *options, v any) (err error) { o.Args, err = asStrings(v); return },
-		"entrypoint":         decodeEntrypoint,
-		"work_dir":           decodeWorkDir,
-		"hostname":           func(o *options, v any) (err error) { o.Hostname, err = asString(v); return },
-		"labels":             decodeLabels,
-		"pids_limit":         func(o *options, v any) (err error) { o.PidsLimit, err = asInt(v); return },
-		"force_pull":         func(o *options, v any) (err error) { o.ForcePull, err = asBool(v); return },
-		"image_pull_timeout": decodePullTimeout,
-		"auth":               decodeAuth,
-		"ports":              func(_ *options, v any) error { _, err := asStrings(v); return err }, // every port of the group is there in host mode
-		"network_mode":       decodeNetworkMode,
+// Error reads "config.ports: want a list of texts, not bool".
+func (p Problem) Error() string {
+	if strings.HasPrefix(p.Text, "is ") {
+		return "config." + p.Key + " " + p.Text
 	}
+	return "config." + p.Key + ": " + p.Text
 }
 
-// refusedKeys are the keys of the docker driver that jobs bring along and that do nothing here yet. Ignoring one of them would
-// give the user something else than asked for.
-func refusedKeys() []string {
-	return strings.Fields(`advertise_ipv6_address auth_soft_fail cap_add cap_drop cgroupns container_exists_attempts cpu_cfs_period
-		cpu_hard_limit cpuset_cpus devices dns_options dns_search_domains dns_servers extra_hosts group_add healthchecks init
-		interactive ipc_mode ipv4_address ipv6_address isolation load logging mac_address memory_hard_limit mount mounts
-		network_aliases oom_score_adj pid_mode port_map privileged readonly_rootfs runtime security_opt shm_size storage_opt
-		sysctl tty ulimit userns_mode uts_mode volume_driver volumes`)
+// CheckConfig says what is wrong with a config block and what to know about it, without looking at a machine. What holds an
+// expression such as ${meta.size} is only known on a node and passes. ports are the labels of the group's ports.
+func CheckConfig(config map[string]any, ports []string) (problems, warnings []Problem) {
+	o, problems, warnings := readOptions(config)
+	problems = slices.DeleteFunc(problems, func(p Problem) bool { return hasExpression(config[p.Key]) })
+	for _, label := range o.Ports {
+		if !slices.Contains(ports, label) && !hasExpression(label) {
+			problems = append(problems, Problem{"ports", noPort(label, ports)})
+		}
+	}
+	return problems, warnings
 }
 
-// decodeOptions reads a config block. Everything wrong with it is said at once; nothing of it can be mended by trying again.
+func noPort(label string, ports []string) string {
+	if near := nearest.Name(label, ports); near != "" {
+		return fmt.Sprintf("the group's network has no port %q; did you mean %q?", label, near)
+	}
+	return fmt.Sprintf("the group's network has no port %q; add network { port %q {} } to the group", label, label)
+}
+
+// hasExpression reports whether a value holds something that only a node can resolve.
+func hasExpression(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, "${")
+	case []any:
+		return slices.ContainsFunc(v, hasExpression)
+	case []string:
+		return slices.ContainsFunc(v, func(s string) bool { return hasExpression(s) })
+	case []map[string]any:
+		return slices.ContainsFunc(v, func(m map[string]any) bool { return hasExpression(m) })
+	case map[string]any:
+		for _, e := range v {
+			if hasExpression(e) {
+				return true
+			}
+		}
+	case map[string]string:
+		for _, e := range v {
+			if hasExpression(e) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// decodeOptions reads a config block for a start. Everything wrong with it is said at once; nothing of it can be mended by trying
+// again.
 func decodeOptions(config map[string]any) (options, error) {
-	o := options{PullTimeout: defaultPullTimeout}
-	known := decoders()
-	var errs []error
+	o, problems, _ := readOptions(config)
+	if len(problems) == 0 {
+		return o, nil
+	}
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = p
+	}
+	return options{}, fmt.Errorf("%w: %w", runtime.ErrNotRetryable, errors.Join(errs...))
+}
+
+// readOptions reads a config block by the table of options.
+func readOptions(config map[string]any) (o options, problems, warnings []Problem) {
+	o = options{NetworkMode: "host"}
+	table := optionTable()
 	for _, key := range sortedKeys(config) {
-		decode, ok := known[key]
-		if !ok {
-			errs = append(errs, unknownKey(key, known))
+		i := slices.IndexFunc(table, func(e optionEntry) bool { return e.key == key })
+		if i < 0 {
+			p, w := unknownKey(key, config[key], table)
+			problems, warnings = append(problems, p...), append(warnings, w...)
 			continue
 		}
-		if err := decode(&o, config[key]); err != nil {
-			errs = append(errs, fmt.Errorf("config.%s: %w", key, err))
+		if err := table[i].read(&o)(config[key]); err != nil {
+			problems = append(problems, Problem{key, err.Error()})
 		}
 	}
-	if o.Image == "" && config["image"] == nil {
-		errs = append(errs, errors.New("config.image is missing: name an image, or a file of one as file:///path.tar"))
-	} else if o.Image == "" {
-		errs = append(errs, errors.New("config.image is empty"))
-	}
-	if len(errs) > 0 {
-		return options{}, fmt.Errorf("%w: %w", runtime.ErrNotRetryable, errors.Join(errs...))
-	}
-	return o, nil
+	problems = append(problems, o.contradictions(config)...)
+	return o, problems, append(warnings, o.warnings()...)
 }
 
-func unknownKey(key string, known map[string]decoder) error {
-	refused := refusedKeys()
-	if slices.Contains(refused, key) {
-		return fmt.Errorf("config.%s: not supported yet: %s", key, key)
+// unknownKey says what becomes of a key that the table does not have.
+func unknownKey(key string, v any, table []optionEntry) (problems, warnings []Problem) {
+	for _, r := range refusedOptions() {
+		switch {
+		case r.key != key:
+			continue
+		case isNothing(v): // "advertise_ipv6_address = false" asks for what happens anyway
+			return nil, nil
+		case r.harmless:
+			return nil, []Problem{{key, "ignored: " + r.why}}
+		}
+		return []Problem{{key, "not supported: " + r.why}}, nil
 	}
-	if near := nearest.Name(key, append(sortedKeys(known), refused...)); near != "" {
-		return fmt.Errorf("config.%s: unknown key; did you mean %q?", key, near)
+	var known, all []string
+	for _, e := range table {
+		known = append(known, e.key)
 	}
-	return fmt.Errorf("config.%s: unknown key; known are %s", key, strings.Join(sortedKeys(known), ", "))
+	all = append(all, known...)
+	for _, r := range refusedOptions() {
+		all = append(all, r.key)
+	}
+	if near := nearest.Name(key, all); near != "" {
+		return []Problem{{key, fmt.Sprintf("unknown key; did you mean %q?", near)}}, nil
+	}
+	return []Problem{{key, "unknown key; known are " + strings.Join(known, ", ")}}, nil
 }
 
-func decodeWorkDir(o *options, v any) (err error) {
-	o.WorkDir, err = asString(v)
-	if err == nil && !strings.HasPrefix(o.WorkDir, "/") {
-		err = fmt.Errorf("%q is not an absolute path", o.WorkDir)
+func isNothing(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case string:
+		return v == "" || v == "false"
+	case float64:
+		return v == 0
+	case int:
+		return v == 0
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
 	}
-	return err
+	return false
 }
 
-// decodeLabels leaves alone what containerd and this driver act upon.
-func decodeLabels(o *options, v any) (err error) {
-	if o.Labels, err = asStringMap(v); err != nil {
-		return err
+// contradictions are what single keys cannot see.
+func (o *options) contradictions(config map[string]any) []Problem {
+	var list []Problem
+	say := func(key, format string, args ...any) { list = append(list, Problem{key, fmt.Sprintf(format, args...)}) }
+	if err := checkImage(o.Image, config["image"] == nil); err != nil {
+		say("image", "%v", err)
 	}
-	for _, k := range sortedKeys(o.Labels) {
-		if strings.HasPrefix(k, "drover.") || strings.HasPrefix(k, "containerd.io/") {
-			return fmt.Errorf("%q: labels that begin with drover. or containerd.io/ are not a job's to set", k)
+	if o.UTSMode == "host" && o.Hostname != "" {
+		say("hostname", "with uts_mode = \"host\" it would rename the machine: remove one of them")
+	}
+	if o.IPCMode == "host" && o.ShmSize != 0 {
+		say("shm_size", "with ipc_mode = \"host\" /dev/shm is the machine's: remove one of them")
+	}
+	for _, name := range sortedKeys(o.Sysctl) {
+		if strings.HasPrefix(name, "net.") && o.NetworkMode != "none" {
+			say("sysctl", "%s would change the network of the whole machine, which the group shares", name)
 		}
 	}
-	return nil
+	if o.CPUPeriod != 0 && !o.CPUHardLimit {
+		say("cpu_cfs_period", "says nothing without cpu_hard_limit = true")
+	}
+	seen := map[string]string{}
+	for _, m := range o.allMounts() {
+		if other := seen[m.Target]; other != "" {
+			say(m.key, "%s and %s are both mounted at %s", other, m.name(), m.Target)
+		}
+		seen[m.Target] = m.name()
+	}
+	return list
 }
 
-func decodeEntrypoint(o *options, v any) error {
-	o.HasEntrypoint = true
-	if s, ok := v.(string); ok {
-		o.Entrypoint = []string{s}
+// warnings are what is surprising without being wrong.
+func (o *options) warnings() []Problem {
+	var list []Problem
+	if named, err := reference.ParseDockerRef(o.Image); err == nil && o.Auth.Server != "" {
+		if registry := reference.Domain(named); !sameRegistry(o.Auth.Server, registry) {
+			list = append(list, Problem{"auth", fmt.Sprintf("server_address is %q, the image's registry is %q: the login is sent to the latter", o.Auth.Server, registry)})
+		}
+	}
+	if o.Interactive && !o.TTY {
+		list = append(list, Problem{"interactive", "standard input stays open and nobody writes to it: use `drover alloc exec` to talk to the task"})
+	}
+	return list
+}
+
+// checkImage says what is wrong with the name of an image.
+func checkImage(name string, missing bool) error {
+	switch path, isFile := strings.CutPrefix(name, "file://"); {
+	case missing:
+		return errors.New("is missing: name an image, or a file of one as file:///path.tar")
+	case name == "":
+		return errors.New("is empty")
+	case isFile && !strings.HasPrefix(path, "/") && !hasExpression(path):
+		return fmt.Errorf("read image name %s: the path must be absolute", name)
+	case isFile:
 		return nil
 	}
-	var err error
-	o.Entrypoint, err = asStrings(v)
-	return err
-}
-
-func decodePullTimeout(o *options, v any) error {
-	s, err := asString(v)
-	if err != nil {
-		return err
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is not a duration such as \"5m\"", s)
-	}
-	o.PullTimeout = d
-	return nil
-}
-
-func decodeNetworkMode(_ *options, v any) error {
-	s, err := asString(v)
-	if err == nil && s != "host" && s != "" {
-		err = fmt.Errorf("not supported yet: network_mode = %q; only \"host\" works", s)
-	}
-	return err
-}
-
-// decodeAuth takes the block as HCL gives it (a list of one object) and as JSON does.
-func decodeAuth(o *options, v any) error {
-	switch list := v.(type) {
-	case []any:
-		if len(list) != 1 {
-			return fmt.Errorf("want one block, not %d", len(list))
-		}
-		v = list[0]
-	case []map[string]any:
-		if len(list) != 1 {
-			return fmt.Errorf("want one block, not %d", len(list))
-		}
-		v = list[0]
-	}
-	m, err := asStringMap(v)
-	if err != nil {
-		return err
-	}
-	for _, k := range sortedKeys(m) {
-		switch k {
-		case "username":
-			o.Auth.Username = m[k]
-		case "password":
-			o.Auth.Password = m[k]
-		case "email", "server_address": // the image's own registry is the only one that is asked
-		default:
-			return fmt.Errorf("unknown key %q; known are username, password, email, server_address", k)
-		}
+	if _, err := reference.ParseDockerRef(name); err != nil {
+		return fmt.Errorf("read image name %q: %w", name, err)
 	}
 	return nil
-}
-
-func asString(v any) (string, error) {
-	s, ok := v.(string)
-	if !ok {
-		return "", fmt.Errorf("want text, not %T", v)
-	}
-	return s, nil
-}
-
-func asBool(v any) (bool, error) {
-	switch b := v.(type) {
-	case bool:
-		return b, nil
-	case string:
-		if b == "true" || b == "false" {
-			return b == "true", nil
-		}
-	}
-	return false, fmt.Errorf("want true or false, not %v", v)
-}
-
-func asInt(v any) (int64, error) {
-	switch n := v.(type) {
-	case int:
-		return int64(n), nil
-	case int64:
-		return n, nil
-	case float64: // a number that came through JSON
-		if n == math.Trunc(n) && math.Abs(n) < 1<<53 {
-			return int64(n), nil
-		}
-	}
-	return 0, fmt.Errorf("want a whole number, not %v", v)
-}
-
-func asStrings(v any) ([]string, error) {
-	switch list := v.(type) {
-	case []string:
-		return list, nil
-	case []any:
-		out := make([]string, 0, len(list))
-		for i, e := range list {
-			s, err := asText(e)
-			if err != nil {
-				return nil, fmt.Errorf("element %d: %w", i+1, err)
-			}
-			out = append(out, s)
-		}
-		return out, nil
-	}
-	return nil, fmt.Errorf("want a list of texts, not %T", v)
-}
-
-// asText takes numbers and booleans in lists and maps as the texts they look like, as HCL does.
-func asText(v any) (string, error) {
-	switch e := v.(type) {
-	case string:
-		return e, nil
-	case bool, int, int64:
-		return fmt.Sprint(e), nil
-	case float64:
-		if n, err := asInt(e); err == nil {
-			return fmt.Sprint(n), nil
-		}
-		return fmt.Sprint(e), nil
-	}
-	return "", fmt.Errorf("want text, not %T", v)
-}
-
-func asStringMap(v any) (map[string]string, error) {
-	switch m := v.(type) {
-	case map[string]string:
-		return m, nil
-	case map[string]any:
-		out := make(map[string]string, len(m))
-		for k, e := range m {
-			s, err := asText(e)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", k, err)
-			}
-			out[k] = s
-		}
-		return out, nil
-	case []any: // a block
-		if len(m) == 1 {
-			return asStringMap(m[0])
-		}
-	case []map[string]any:
-		if len(m) == 1 {
-			return asStringMap(m[0])
-		}
-	}
-	return nil, fmt.Errorf("want a map of texts, not %T", v)
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }

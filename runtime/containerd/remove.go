@@ -61,6 +61,9 @@ func (d *Driver) removeRest(ctx context.Context, s *session, id string) error {
 	if err := s.SnapshotService(s.snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return explain(err, "delete snapshot of container %s", id)
 	}
+	if err := d.removeFiles(s, id); err != nil {
+		return err
+	}
 	if !s.embedded {
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
@@ -25,7 +24,7 @@ import (
 const (
 	defaultPids  = 4096
 	oomScore     = 200    // under memory pressure the kernel takes tasks before the agent and the daemons
-	openFiles    = 65536  // soft limit; containerd's 1024 is too few for servers, and there is no ulimit key yet
+	openFiles    = 65536  // soft limit; containerd's 1024 is too few for servers
 	maxOpenFiles = 524288 // hard limit
 	defaultPath  = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	// groupAnnotation makes the containers of one alloc share one shim.
@@ -37,6 +36,10 @@ type place struct {
 	netNS   string // path; "" means the daemon's own
 	seccomp bool   // whether runc can filter system calls
 	files   uint64 // how many files a process of the daemon may open at most
+	pids    int64  // the node's default; 0 means ours
+	policy  Policy
+	mounts  []specs.Mount
+	init    []string // what runs the task's command; nil means nothing does
 }
 
 // specOpts translates a task into containerd's options for the OCI specification, in the order in which they must be applied.
@@ -47,26 +50,30 @@ func specOpts(spec runtime.TaskSpec, o options, img client.Image, ic ocispec.Ima
 	}
 	opts := []oci.SpecOpts{
 		oci.WithImageConfig(img),
-		oci.WithProcessArgs(args...),
+		oci.WithProcessArgs(append(at.init, args...)...),
 		withEnv(spec.Env),
 		oci.WithoutRunMount, // images keep things there
-		oci.WithMounts(mounts(spec.Dirs, o.Hostname == "")),
+		oci.WithMounts(at.mounts),
 		oci.WithHostname(hostname(o)),
 		oci.WithRlimit(&specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Soft: min(openFiles, at.files), Hard: min(maxOpenFiles, at.files)}),
-		oci.WithDroppedCapabilities([]string{"CAP_NET_RAW"}), // forged packets
-		oci.WithNoNewPrivileges,
-		withOOMScore,
 	}
 	if spec.User != "" {
 		name, _, _ := strings.Cut(spec.User, ":")
 		opts = append(opts, oci.WithUser(spec.User), oci.WithAdditionalGIDs(name))
 	}
+	if len(o.GroupAdd) > 0 {
+		opts = append(opts, oci.WithAppendAdditionalGroups(o.GroupAdd...))
+	}
 	if o.WorkDir != "" {
 		opts = append(opts, oci.WithProcessCwd(o.WorkDir))
 	}
-	opts = append(opts, limitOpts(spec, o)...)
-	opts = append(opts, isolationOpts(spec, at)...)
-	return opts, nil
+	if o.ReadOnly {
+		opts = append(opts, oci.WithRootFSReadonly())
+	}
+	opts = append(opts, limitOpts(spec, o, at)...)
+	opts = append(opts, isolationOpts(spec, o, at)...)
+	opts = append(opts, rightOpts(o, at)...)
+	return append(opts, giveSecrets(spec.Dirs.Secrets)), nil
 }
 
 // processArgs follows Docker: command and args together replace the image's Cmd, and an entrypoint of the job drops both of the
@@ -106,10 +113,22 @@ func withEnv(env map[string]string) oci.SpecOpts {
 	}
 }
 
-func withOOMScore(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+func withOOMScore(o options) oci.SpecOpts {
 	score := oomScore
-	s.Process.OOMScoreAdj = &score
-	return nil
+	if o.HasOOMScore {
+		score = o.OOMScoreAdj
+	}
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		s.Process.OOMScoreAdj = &score
+		return nil
+	}
+}
+
+// giveSecrets gives the task's secrets to the user that it runs as, whom only the image knows by name. Nobody else may look.
+func giveSecrets(dir string) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		return runtime.GiveSecrets(dir, int(s.Process.User.UID), int(s.Process.User.GID))
+	}
 }
 
 func hostname(o options) string {
@@ -123,80 +142,123 @@ func hostname(o options) string {
 	return name
 }
 
-func isDir(path string) bool {
-	fi, err := os.Lstat(path)
-	return err == nil && fi.IsDir()
-}
-
-// mounts are the task's directories and what a process on the host's network needs to find names.
-func mounts(dirs runtime.TaskDirs, hostName bool) []specs.Mount {
-	var list []specs.Mount
-	for _, m := range []struct{ source, target string }{
-		{dirs.Alloc, "/alloc"}, {dirs.Local, "/local"}, {dirs.Secrets, "/secrets"},
-	} {
-		if m.source != "" {
-			list = append(list, bind(m.source, m.target, "rw", "nosuid", "nodev"))
-		}
-	}
-	// The shim opens the log files by name as the host's root: a task that could put a link in their place would write anywhere.
-	if logs := filepath.Join(dirs.Alloc, "logs"); dirs.Alloc != "" && isDir(logs) {
-		list = append(list, bind(logs, "/alloc/logs", "ro", "nosuid", "nodev", "noexec"))
-	}
-	files := []string{"/etc/resolv.conf", "/etc/hosts"}
-	if hostName {
-		files = append(files, "/etc/hostname")
-	}
-	for _, path := range files {
-		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
-			list = append(list, bind(path, path, "ro", "nosuid", "nodev", "noexec"))
-		}
-	}
-	// Runtimes such as Java's read their memory limit there.
-	return append(list, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup",
-		Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}})
-}
-
-func bind(source, target string, opts ...string) specs.Mount {
-	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: append([]string{"rbind"}, opts...)}
-}
-
-func limitOpts(spec runtime.TaskSpec, o options) []oci.SpecOpts {
+func limitOpts(spec runtime.TaskSpec, o options, at place) []oci.SpecOpts {
 	pids := int64(defaultPids)
-	switch {
-	case o.PidsLimit > 0:
-		pids = o.PidsLimit
-	case spec.Limits.Pids > 0:
-		pids = spec.Limits.Pids
+	for _, n := range []int64{at.pids, spec.Limits.Pids, o.PidsLimit} {
+		if n > 0 {
+			pids = n
+		}
 	}
-	opts := []oci.SpecOpts{oci.WithPidsLimit(pids)}
+	opts := []oci.SpecOpts{oci.WithPidsLimit(pids), withOOMScore(o)}
 	if mb := spec.Limits.MemoryMB; mb > 0 && mb < math.MaxInt64>>20 {
 		opts = append(opts, oci.WithMemoryLimit(uint64(mb)<<20))
 	}
+	if hard := o.MemoryHardMiB; hard > 0 {
+		opts = append(opts, oci.WithMemoryLimit(uint64(hard)<<20), withReservation(spec.Limits.MemoryMB<<20))
+	}
 	if shares := spec.Limits.CPUShares; shares > 0 {
 		opts = append(opts, oci.WithCPUShares(uint64(max(shares, 2)))) // the kernel's smallest
+		if o.CPUHardLimit {
+			opts = append(opts, oci.WithCPUCFS(cpuQuota(shares, o.CPUPeriod)))
+		}
 	}
 	opts = append(opts, reservedOpts(spec)...)
 	if spec.Cgroup != "" {
 		opts = append(opts, oci.WithCgroup(spec.Cgroup))
 	}
-	if cgroups.Mode() == cgroups.Unified {
-		opts = append(opts, oci.WithNamespacedCgroup())
+	for _, u := range o.Ulimit {
+		opts = append(opts, oci.WithRlimit(u.spec()))
+	}
+	if o.ShmSize > 0 {
+		opts = append(opts, oci.WithDevShmSize(max(1, o.ShmSize>>10)))
 	}
 	return opts
 }
 
-func isolationOpts(spec runtime.TaskSpec, at place) []oci.SpecOpts {
+const (
+	defaultPeriod = 100_000 // microseconds, the kernel's
+	minQuota      = 1000    // the kernel's
+)
+
+// cpuQuota turns a weight of 1024 per core into time per period.
+func cpuQuota(shares, period int64) (int64, uint64) {
+	if period == 0 {
+		period = defaultPeriod
+	}
+	return max(minQuota, period*shares/1024), uint64(period)
+}
+
+// withReservation is what the kernel tries to leave a task when memory is short.
+func withReservation(bytes int64) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		if bytes > 0 && s.Linux.Resources.Memory != nil {
+			s.Linux.Resources.Memory.Reservation = &bytes
+		}
+		return nil
+	}
+}
+
+func isolationOpts(spec runtime.TaskSpec, o options, at place) []oci.SpecOpts {
 	var opts []oci.SpecOpts
-	if at.netNS != "" {
+	switch {
+	case o.NetworkMode == "none": // the namespace is the container's own
+	case at.netNS != "":
 		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: at.netNS}))
-	} else {
+	default:
 		opts = append(opts, oci.WithHostNamespace(specs.NetworkNamespace))
+	}
+	if o.CgroupNS == "private" || o.CgroupNS == "" && cgroups.Mode() == cgroups.Unified {
+		opts = append(opts, oci.WithNamespacedCgroup())
+	}
+	if o.PIDMode == "host" {
+		opts = append(opts, oci.WithHostNamespace(specs.PIDNamespace))
+	}
+	if o.UTSMode == "host" {
+		opts = append(opts, oci.WithHostNamespace(specs.UTSNamespace), oci.WithHostname(""))
+	}
+	switch o.IPCMode {
+	case "host":
+		opts = append(opts, oci.WithHostNamespace(specs.IPCNamespace), oci.WithoutMounts("/dev/shm", "/dev/mqueue"),
+			oci.WithMounts([]specs.Mount{bind("/dev/shm", "/dev/shm", "rw", "nosuid", "nodev", "noexec"),
+				bind("/dev/mqueue", "/dev/mqueue", "rw", "nosuid", "nodev", "noexec")}))
+	case "none":
+		opts = append(opts, oci.WithoutMounts("/dev/shm"))
+	}
+	if len(o.Sysctl) > 0 {
+		opts = append(opts, func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+			s.Linux.Sysctl = o.Sysctl
+			return nil
+		})
 	}
 	if spec.Group != "" {
 		opts = append(opts, oci.WithAnnotations(map[string]string{groupAnnotation: spec.Group}))
 	}
-	if at.seccomp {
-		opts = append(opts, seccomp.WithDefaultProfile()) // last: it reads the capabilities
+	if o.TTY {
+		opts = append(opts, oci.WithTTY)
+	}
+	return opts
+}
+
+// rightOpts say what the process may do. The filter of system calls is last: it depends on the capabilities.
+func rightOpts(o options, at place) []oci.SpecOpts {
+	opts := []oci.SpecOpts{oci.WithCapabilities(at.policy.caps(o)), oci.WithNoNewPrivileges}
+	if o.Security.NewPrivileges || o.Privileged {
+		opts = append(opts, oci.WithNewPrivileges)
+	}
+	for _, dev := range o.Devices {
+		opts = append(opts, oci.WithDevices(dev.Host, dev.Container, dev.Permissions))
+	}
+	if o.Privileged {
+		return append(opts, oci.WithPrivileged, oci.WithHostDevices, oci.WithAllDevicesAllowed)
+	}
+	if o.Security.AllOfProc {
+		opts = append(opts, oci.WithMaskedPaths(nil), oci.WithReadonlyPaths(nil))
+	}
+	if o.Security.AppArmor != "" {
+		opts = append(opts, oci.WithApparmorProfile(o.Security.AppArmor))
+	}
+	if at.seccomp && !o.Security.AnySyscall {
+		opts = append(opts, seccomp.WithDefaultProfile())
 	}
 	return opts
 }

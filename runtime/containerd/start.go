@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	runcopts "github.com/containerd/containerd/api/types/runc/options"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/drover-io/drover/runtime"
+	"github.com/drover-io/drover/runtime/containerd/companion"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // Start makes the container and starts it. What an earlier attempt left over is taken away first, unless it runs: then the task is
 // attached to. On an error everything made is taken away again.
 func (d *Driver) Start(ctx context.Context, spec runtime.TaskSpec) (runtime.Started, error) {
-	o, err := decodeOptions(spec.Config)
+	o, err := d.options(spec)
 	if err != nil {
 		return runtime.Started{}, err
 	}
@@ -100,7 +100,7 @@ func (d *Driver) create(ctx context.Context, s *session, id string, spec runtime
 	if err != nil {
 		return runtime.Started{}, err
 	}
-	at, err := d.place(ctx, s, spec)
+	at, err := d.place(ctx, s, id, spec, o)
 	if err != nil {
 		return runtime.Started{}, err
 	}
@@ -109,6 +109,7 @@ func (d *Driver) create(ctx context.Context, s *session, id string, spec runtime
 		return runtime.Started{}, err
 	}
 	runcOptions := &runcopts.Options{BinaryName: d.cfg.RuncPath}
+	so = append(so, d.withVolumes(o))
 	cc, err := s.NewContainer(ctx, id,
 		client.WithSnapshotter(s.snapshotter), client.WithImage(img), client.WithNewSnapshot(id, img),
 		client.WithRuntime(runtimeName, runcOptions), client.WithContainerLabels(d.labels(spec, o)),
@@ -118,9 +119,16 @@ func (d *Driver) create(ctx context.Context, s *session, id string, spec runtime
 	}
 	d.cgroups.RLock() // nobody takes away the parent of the cgroup that is being made
 	defer d.cgroups.RUnlock()
-	task, err := newTask(ctx, cc, plainFiles(spec.Stdout, spec.Stderr))
+	streams, err := d.streams(id, spec, o)
+	if err != nil {
+		return runtime.Started{}, err
+	}
+	task, err := newTask(ctx, cc, streams)
 	if err != nil {
 		return runtime.Started{}, explain(err, "create task of container %s", id)
+	}
+	if err := d.unstage(s, id); err != nil { // the container has its mounts
+		return runtime.Started{}, err
 	}
 	if err := task.Start(ctx); err != nil {
 		return runtime.Started{}, explain(err, "start container %s", id)
@@ -145,9 +153,18 @@ func newTask(ctx context.Context, cc client.Container, logs cio.Creator) (client
 	return cc.NewTask(ctx, logs)
 }
 
-// place finds out what the machine and the daemon allow.
-func (d *Driver) place(ctx context.Context, s *session, spec runtime.TaskSpec) (place, error) {
-	at := place{netNS: spec.NetNS, seccomp: d.runc(ctx).seccomp}
+// options reads a task's config block and refuses what this node does not allow.
+func (d *Driver) options(spec runtime.TaskSpec) (options, error) {
+	o, err := decodeOptions(spec.Config)
+	if err != nil {
+		return o, err
+	}
+	return o, d.cfg.Policy.refuse(o)
+}
+
+// place finds out what the machine and the daemon allow, and makes what the container needs beside its image.
+func (d *Driver) place(ctx context.Context, s *session, id string, spec runtime.TaskSpec, o options) (place, error) {
+	at := place{netNS: spec.NetNS, seccomp: d.runc(ctx).seccomp, policy: d.cfg.Policy, pids: d.cfg.Pids}
 	pid, err := peerPID(s.address)
 	if err != nil {
 		return at, fmt.Errorf("find the process of containerd at %s: %w", s.address, err)
@@ -157,10 +174,37 @@ func (d *Driver) place(ctx context.Context, s *session, spec runtime.TaskSpec) (
 		return at, fmt.Errorf("read limits of containerd (process %d): %w", pid, err)
 	}
 	at.files = files.Max
-	if at.netNS == "" {
-		at.netNS, err = d.PinNetNS(ctx)
+	if at.netNS == "" && o.NetworkMode != "none" {
+		if at.netNS, err = d.PinNetNS(ctx); err != nil {
+			return at, err
+		}
 	}
+	if err := checkAppArmor(o.Security.AppArmor); err != nil {
+		return at, err
+	}
+	if at.mounts, err = d.mountList(s, id, spec, o); err != nil || !o.Init {
+		return at, err
+	}
+	self, err := d.initMount()
+	at.init, at.mounts = []string{companion.InitPath}, append(at.mounts, self)
 	return at, err
+}
+
+// checkAppArmor says in time what runc would say in its own words.
+func checkAppArmor(profile string) error {
+	if profile == "" {
+		return nil
+	}
+	loaded, err := os.ReadFile("/sys/kernel/security/apparmor/profiles")
+	if err != nil {
+		return fmt.Errorf("config.security_opt: apparmor=%s: AppArmor is not enabled on this node: %w", profile, runtime.ErrNotRetryable)
+	}
+	for line := range strings.Lines(string(loaded)) {
+		if name, _, _ := strings.Cut(line, " ("); name == profile {
+			return nil
+		}
+	}
+	return fmt.Errorf("config.security_opt: apparmor=%s: the node has not loaded a profile of that name: %w", profile, runtime.ErrNotRetryable)
 }
 
 // labels are the job's, under the ones by which the container is found again.
@@ -193,37 +237,16 @@ func explainStart(err error, spec runtime.TaskSpec, o options) error {
 			return fmt.Errorf("command %q of image %s cannot be run (%s): %w: %w", m[1], o.Image, reason, runtime.ErrNotRetryable, err)
 		}
 	}
+	if m := regexp.MustCompile(`unable to find group (\S+)`).FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("config.group_add: group %q not found in image %s: %w: %w", m[1], o.Image, runtime.ErrNotRetryable, err)
+	}
+	if len(o.Devices) > 0 && (strings.Contains(err.Error(), "device path") || strings.Contains(err.Error(), "not a device node")) {
+		return fmt.Errorf("config.devices: %w: %w", runtime.ErrNotRetryable, err)
+	}
 	if spec.User != "" && strings.Contains(err.Error(), "no users found") {
 		return fmt.Errorf("user %q not found in image %s: %w: %w", spec.User, o.Image, runtime.ErrNotRetryable, err)
 	}
 	return err
-}
-
-// plainIO hands the shim two files to append to. A path without a scheme is for containerd a pipe, but a regular file that is there
-// already is written to as it is; nothing of ours has to run for that. (file:// would put both streams into one file.)
-type plainIO struct{ cfg cio.Config }
-
-func (p plainIO) Config() cio.Config { return p.cfg }
-func (p plainIO) Cancel()            {}
-func (p plainIO) Wait()              {}
-func (p plainIO) Close() error       { return nil }
-
-func plainFiles(stdout, stderr string) cio.Creator {
-	return func(string) (cio.IO, error) {
-		for _, path := range []string{stdout, stderr} {
-			if path == "" {
-				continue
-			}
-			f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
-			if err != nil {
-				return nil, fmt.Errorf("open log file of task: %w", err)
-			}
-			if err := f.Close(); err != nil {
-				return nil, fmt.Errorf("open log file of task: %w", err)
-			}
-		}
-		return plainIO{cio.Config{Stdout: stdout, Stderr: stderr}}, nil
-	}
 }
 
 // startedAt reads when a process started from its directory in /proc; zero when it is not there.

@@ -33,6 +33,11 @@ func (d *Driver) Start(ctx context.Context, spec runtime.TaskSpec) (runtime.Star
 	if err := d.destroy(ctx, name); err != nil { // an earlier run of the task, which has ended
 		return runtime.Started{}, fmt.Errorf("start task %s: clear away its last run: %w", name, err)
 	}
+	if u := o.User; u != nil {
+		if err := runtime.GiveSecrets(spec.Dirs.Secrets, int(u.UID), int(u.GID)); err != nil {
+			return runtime.Started{}, fmt.Errorf("start task %s: %w", name, err)
+		}
+	}
 	s, err := d.launch(ctx, name, spec, o)
 	if err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)

@@ -16,13 +16,18 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+
+	"github.com/drover-io/drover/runtime/containerd/companion"
 )
 
-// Main runs the daemon or the shim when the arguments (os.Args) ask for one of them, and says with which code to exit.
+// Main runs the daemon, the shim or one of their companions when the arguments (os.Args) ask for one of them, and says with which code to exit.
 // handled is false for every other command line.
 func Main(args []string) (handled bool, code int) {
 	if len(args) == 0 {
 		return false, 0
+	}
+	if handled, code := companion.Main(args); handled {
+		return true, code
 	}
 	switch {
 	case isShim(args):
