@@ -52,6 +52,13 @@ func parseJob(data []byte) (*state.Job, []string, error) {
 	for _, d := range diags {
 		warnings = append(warnings, d.String())
 	}
+	problems, more := CheckJob(job)
+	for _, w := range more {
+		warnings = append(warnings, w.Error())
+	}
+	if len(problems) > 0 {
+		return nil, nil, fmt.Errorf("%w: %w", state.ErrInvalid, joinFields(problems))
+	}
 	return job, warnings, nil
 }
 

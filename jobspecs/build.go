@@ -117,6 +117,7 @@ func empty(v any) bool {
 func (b *builder) check(j *state.Job) {
 	err := j.Validate()
 	if err == nil {
+		b.ask(j)
 		return
 	}
 	problems := []error{err}
@@ -135,6 +136,20 @@ func (b *builder) check(j *state.Job) {
 			message = f.Field + ": " + message
 		}
 		b.also(at, "%s", message)
+	}
+}
+
+// ask has others look at a valid job.
+func (b *builder) ask(j *state.Job) {
+	if b.examine == nil {
+		return
+	}
+	problems, warnings := b.examine(j)
+	for _, f := range problems {
+		b.also(b.place(spot{f.Group, f.Task, f.Field}), "%s: %s", f.Field, f.Problem)
+	}
+	for _, f := range warnings {
+		b.warnf(b.place(spot{f.Group, f.Task, f.Field}), "%s: %s", f.Field, f.Problem)
 	}
 }
 

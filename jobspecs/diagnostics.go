@@ -71,6 +71,7 @@ type collector struct {
 	list    Diagnostics
 	errors  []hcl.Range // of the errors so far
 	more    int         // errors beyond MaxDiagnostics
+	examine Check
 }
 
 func newCollector() *collector {

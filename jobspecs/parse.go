@@ -23,12 +23,18 @@ type Inputs struct {
 	Env      []string // the environment as os.Environ returns it: DROVER_VAR_name, then NOMAD_VAR_name; read by env() too
 	Strict   bool     // a value in VarFiles or Vars for a variable that the file does not declare is an error, otherwise ignored
 	BaseDir  string   // what relative paths of file functions start from; "" forbids those functions
+	Check    Check    // what others have to say about the job, such as its drivers; nil means nothing
 }
+
+// Check looks at a job that is valid as far as this package knows. What it finds is reported at the place in the file that the
+// fields name.
+type Check func(j *state.Job) (problems, warnings []*state.FieldError)
 
 // Parse reads a job file: HCL, or, when its first character is "{", the JSON of the API. The job is nil exactly when the diagnostics
 // have errors. Sizes, nesting and the work of evaluation are bounded; wall time is the caller's to bound.
 func Parse(src Source, in Inputs) (*state.Job, Diagnostics) {
 	c := newCollector()
+	c.examine = in.Check
 	if src.Name == "" {
 		src.Name = "job"
 	}

@@ -258,11 +258,38 @@ func TestDirectories(t *testing.T) {
 			t.Errorf("mode of %s is %v, want %v", path, got, want)
 		}
 	}
-	if os.Geteuid() == 0 {
-		var st unix.Stat_t
-		if err := unix.Stat(filepath.Join(dir, "db/secrets"), &st); err != nil || st.Uid != 1000 || st.Gid != 1001 {
-			t.Errorf("secrets belong to %d:%d, %v", st.Uid, st.Gid, err)
+}
+
+// TestGiveSecrets: the directory and what the agent put there belong to the task's user, nothing else does.
+func TestGiveSecrets(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	dir := filepath.Join(t.TempDir(), "secrets")
+	outside := filepath.Join(t.TempDir(), "outside")
+	for _, err := range []error{os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "sub"), 0o700), os.WriteFile(outside, nil, 0o600),
+		os.WriteFile(filepath.Join(dir, "sub/token"), nil, 0o400), os.WriteFile(filepath.Join(dir, "other"), nil, 0o400),
+		os.Chown(filepath.Join(dir, "other"), 7, 7), os.Symlink(outside, filepath.Join(dir, "link"))} {
+		if err != nil {
+			t.Fatal(err)
 		}
+	}
+	for range 2 {
+		if err := runtime.GiveSecrets(dir, 1000, 1001); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string][2]uint32{dir: {1000, 1001}, dir + "/sub": {1000, 1001}, dir + "/sub/token": {1000, 1001}, dir + "/other": {7, 7}, outside: {0, 0}} {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil || st.Uid != want[0] || st.Gid != want[1] {
+			t.Errorf("%s belongs to %d:%d, %v; want %v", path, st.Uid, st.Gid, err, want)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if err := runtime.GiveSecrets(filepath.Join(dir, "nothere"), 1, 1); err == nil {
+		t.Error("a directory that is not there was given away")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/drover-io/drover/agent"
 	"github.com/drover-io/drover/api"
 	"github.com/drover-io/drover/jobspecs"
 	"github.com/drover-io/drover/state"
@@ -34,7 +35,7 @@ func (f *jobFile) parse(a *app, path string) (*state.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := jobspecs.Inputs{Vars: f.vars, Env: os.Environ(), Strict: f.strict, BaseDir: dir}
+	in := jobspecs.Inputs{Vars: f.vars, Env: os.Environ(), Strict: f.strict, BaseDir: dir, Check: agent.CheckJob}
 	for _, name := range f.varFiles {
 		data, err := readBounded(name)
 		if err != nil {

@@ -19,7 +19,7 @@ func TestReservedInTheSpecification(t *testing.T) {
 		Devices: []runtime.DeviceNode{{Path: "/dev/null", Permissions: "rw"}},
 	}
 	s := &oci.Spec{Linux: &specs.Linux{Resources: &specs.LinuxResources{}}}
-	for _, opt := range limitOpts(spec, options{}) {
+	for _, opt := range limitOpts(spec, options{}, place{}) {
 		if err := opt(context.Background(), nil, &containers.Container{}, s); err != nil {
 			t.Fatal(err)
 		}

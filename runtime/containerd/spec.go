@@ -56,6 +56,7 @@ func specOpts(spec runtime.TaskSpec, o options, img client.Image, ic ocispec.Ima
 		oci.WithMounts(at.mounts),
 		oci.WithHostname(hostname(o)),
 		oci.WithRlimit(&specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Soft: min(openFiles, at.files), Hard: min(maxOpenFiles, at.files)}),
+		withOOMScore(o),
 	}
 	if spec.User != "" {
 		name, _, _ := strings.Cut(spec.User, ":")
@@ -149,7 +150,7 @@ func limitOpts(spec runtime.TaskSpec, o options, at place) []oci.SpecOpts {
 			pids = n
 		}
 	}
-	opts := []oci.SpecOpts{oci.WithPidsLimit(pids), withOOMScore(o)}
+	opts := []oci.SpecOpts{oci.WithPidsLimit(pids)}
 	if mb := spec.Limits.MemoryMB; mb > 0 && mb < math.MaxInt64>>20 {
 		opts = append(opts, oci.WithMemoryLimit(uint64(mb)<<20))
 	}
