@@ -105,6 +105,13 @@ func foreignContainerKeys() []foreignKey {
 	}
 }
 
+// registry decodes the block of one registry. An empty one is one, too.
+func (d *decoder) registry(block *hcl.Block) {
+	d.cfg.block = block.Labels[0]
+	d.cfg.registry()
+	d.body(block.Body, registryBlock)
+}
+
 // plugin decodes plugin "docker" { config { … } }.
 func (d *decoder) plugin(block *hcl.Block) {
 	name := block.Labels[0]

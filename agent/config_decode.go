@@ -62,12 +62,6 @@ func (d *decoder) body(body hcl.Body, path string) {
 	for _, block := range content.Blocks {
 		inner := join(path, block.Type)
 		switch {
-		case inner == "plugin":
-			d.plugin(block)
-		case inner+".*" == registryBlock:
-			d.cfg.block = block.Labels[0]
-			d.cfg.registry() // also an empty block is one
-			d.body(block.Body, registryBlock)
 		case seen[block.Type] || d.foreign(inner, block.DefRange):
 		case labelledBlocks()[inner] != nil:
 			labelledBlocks()[inner](d, block)
@@ -132,9 +126,6 @@ func (d *decoder) foreign(path string, at hcl.Range) bool {
 // schemaOf is what the block at path may hold: the keys of the table, and the names that get a message of their own.
 func schemaOf(path string) *hcl.BodySchema {
 	s := &hcl.BodySchema{}
-	if path == "" {
-		s.Blocks = append(s.Blocks, hcl.BlockHeaderSchema{Type: "plugin", LabelNames: []string{"name"}})
-	}
 	attribute := func(name string) {
 		if !slices.ContainsFunc(s.Attributes, func(a hcl.AttributeSchema) bool { return a.Name == name }) {
 			s.Attributes = append(s.Attributes, hcl.AttributeSchema{Name: name})
@@ -145,12 +136,14 @@ func schemaOf(path string) *hcl.BodySchema {
 			s.Blocks = append(s.Blocks, hcl.BlockHeaderSchema{Type: name, LabelNames: labels})
 		}
 	}
+	for _, inner := range slices.Sorted(maps.Keys(labelledBlocks())) {
+		if rest, below := under(inner, path); below && !strings.Contains(rest, ".") {
+			block(rest, []string{"name"})
+		}
+	}
 	for _, k := range ConfigKeys() {
 		switch rest, below := under(k.Path, path); {
 		case !below:
-		case strings.Contains(rest, ".*."):
-			name, _, _ := strings.Cut(rest, ".")
-			block(name, []string{"name"})
 		case strings.Contains(rest, "."):
 			block(rest[:strings.IndexByte(rest, '.')], nil)
 		default:
@@ -158,11 +151,6 @@ func schemaOf(path string) *hcl.BodySchema {
 			if isMap(k.Path) {
 				block(rest, nil)
 			}
-		}
-	}
-	for _, inner := range slices.Sorted(maps.Keys(labelledBlocks())) {
-		if rest, below := under(inner, path); below && !strings.Contains(rest, ".") {
-			block(rest, []string{"name"})
 		}
 	}
 	for _, f := range foreignKeys() {

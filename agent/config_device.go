@@ -31,7 +31,9 @@ type DeviceInstanceConfig struct {
 
 // labelledBlocks are the blocks that may be there several times, by path, and who decodes them.
 func labelledBlocks() map[string]func(*decoder, *hcl.Block) {
-	return map[string]func(*decoder, *hcl.Block){"client.device": (*decoder).device}
+	return map[string]func(*decoder, *hcl.Block){
+		"client.device": (*decoder).device, "plugin": (*decoder).plugin, "drivers.containerd.registry": (*decoder).registry,
+	}
 }
 
 // device decodes a device block. The same device in a later file replaces it.
