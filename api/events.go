@@ -73,7 +73,7 @@ func streamEvents(c *call) error {
 	s := eventStream{c: c, filter: f, state: st, cursor: st.EventCursor(index)}
 	c.index = st.Snapshot().Index()
 	h := c.w.Header()
-	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Content-Type", mediaLines)
 	h.Set("Cache-Control", "no-store")
 	c.mark(h)
 	return s.run(ctx, follow)

@@ -123,20 +123,32 @@ func successAt(at string) func(t *testing.T, m *matrix, r *Route, fx fixture) {
 	}
 }
 
-// checkAnswer decodes an answer into the type that the table says.
+// checkAnswer holds an answer against what the table says of it: content type, Go type, and the schema of the API's description.
 func checkAnswer(t *testing.T, r *Route, res *http.Response, data []byte) {
 	t.Helper()
-	if r.Response == nil {
+	media, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	if !slices.Contains(r.Media, media) {
+		t.Errorf("the answer is %q, want one of %q", media, r.Media)
+	}
+	if r.Response == nil || media != "application/json" && media != mediaLines {
 		return
 	}
-	v := reflect.New(r.Response)
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v.Interface()); err != nil {
-		t.Errorf("the answer is no %s: %v: %s", r.Response, err, data)
-	}
-	if got := res.Header.Get("Content-Type"); got != "application/json" {
-		t.Errorf("the answer is %q, want JSON", got)
+	for one := range bytes.Lines(data) {
+		if media != mediaLines {
+			one = data
+		}
+		v := reflect.New(r.Response)
+		dec := json.NewDecoder(bytes.NewReader(one))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(v.Interface()); err != nil {
+			t.Errorf("the answer is no %s: %v: %s", r.Response, err, one)
+		}
+		if err := described(r, media, one); err != nil {
+			t.Errorf("the answer is not what the API's description says: %v: %s", err, one)
+		}
+		if media != mediaLines {
+			return
+		}
 	}
 }
 

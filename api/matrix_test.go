@@ -90,6 +90,7 @@ func fixtures() map[string]fixture {
 		routeAgentJoin:      {query: "address=10.0.0.9"},
 		routeForceLeave:     {query: "node=gone"},
 		routeHostStats:      {},
+		routeOpenAPI:        {},
 		routeEvents:         {query: "topic=Job:web&index=1&follow=false"},
 		routeImages:         {},
 		routeImageImport:    {query: "name=app:1&copies=2", body: func(*matrix) any { return []byte("an archive") }},
@@ -195,6 +196,9 @@ func TestTable(t *testing.T) {
 		agents := strings.HasPrefix(r.Path, "/v1/node-protocol/")
 		if agents == user[r.Capability] {
 			t.Errorf("%s: path %s and capability %s do not fit", r.Name, r.Path, r.Capability)
+		}
+		if len(r.Media) == 0 {
+			t.Errorf("%s: a stream that does not say its content type: set Media", r.Name)
 		}
 		if r.Doc == "" || strings.HasSuffix(r.Doc, ".") {
 			t.Errorf("%s: doc %q: want one line without a full stop", r.Name, r.Doc)

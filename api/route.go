@@ -46,6 +46,7 @@ type Route struct {
 
 	Request  reflect.Type // nil when there is no JSON body
 	Response reflect.Type // nil when the answer is not JSON
+	Media    []string     // content types of the answer; JSON unless it is a stream, which must say
 
 	handler handler
 	retryIf func(c *call) bool // may be sent twice when this says so, though Retry is not set
@@ -137,6 +138,12 @@ func (h handler) withRequest(t reflect.Type) handler {
 	return h
 }
 
+// withResponse names the type of the JSON that a stream answers: the whole, or each line.
+func (h handler) withResponse(t reflect.Type) handler {
+	h.response = t
+	return h
+}
+
 // Methods are the HTTP methods that the route answers.
 func (r *Route) Methods() []string {
 	switch r.Method {
@@ -163,6 +170,9 @@ func (r Route) complete() Route {
 		r.Retry = true
 	}
 	r.Request, r.Response = r.handler.request, r.handler.response
+	if r.Media == nil && !r.Stream {
+		r.Media = []string{"application/json"}
+	}
 	return r
 }
 

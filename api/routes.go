@@ -180,7 +180,7 @@ func allocRoutes() []Route {
 		},
 		{
 			Name: routeAllocLogs, Method: get, Path: "/v1/client/fs/logs/{id}", Capability: CapReadLogs, Where: AtOwner,
-			Stream: true, Query: []string{"task", "type", "follow", "offset", "tail", "origin", "plain"}, handler: stream(readLogs),
+			Stream: true, Query: []string{"task", "type", "follow", "offset", "tail", "origin", "plain"}, Media: []string{"text/plain"}, handler: stream(readLogs),
 			Doc: "read a task's output as plain text; with ?follow until it ends",
 		},
 	}
@@ -198,12 +198,13 @@ func agentRoutes() []Route {
 		},
 		{
 			Name: routeAgentHealth, Method: get, Path: "/v1/agent/health", Capability: CapStatus, Where: AtAgent,
-			Query: []string{"type"}, handler: stream(agentHealth),
+			Query: []string{"type"}, Media: []string{"application/json"}, handler: stream(agentHealth).withResponse(reflect.TypeFor[AgentHealth]()),
 			Stream: true, Timeout: defaultTimeout, Doc: "say whether the agent asked is well: 200, or 503 with the reason",
 		},
 		{
 			Name: routeMetrics, Method: get, Path: "/v1/metrics", Capability: CapAgentRead, Where: AtAgent,
-			Query: []string{"format"}, Stream: true, Timeout: defaultTimeout, Concurrency: 8, handler: stream(readMetrics),
+			Query: []string{"format"}, Stream: true, Timeout: defaultTimeout, Concurrency: 8,
+			Media: []string{"application/json", "text/plain"}, handler: stream(readMetrics).withResponse(reflect.TypeFor[MetricsView]()),
 			Doc: "read the agent's metrics as JSON, or with ?format=prometheus as Prometheus takes them",
 		},
 		{
@@ -236,12 +237,13 @@ func operatorRoutes() []Route {
 		},
 		{
 			Name: routeSnapshotSave, Method: get, Path: "/v1/operator/snapshot", Capability: CapOperatorRead, Where: AtLeader,
-			Stale: true, Stream: true, Concurrency: 2, handler: stream(saveSnapshot),
+			Stale: true, Stream: true, Concurrency: 2, Media: []string{"application/octet-stream"}, handler: stream(saveSnapshot),
 			Doc: "save the cluster's state",
 		},
 		{
 			Name: routeSnapshotLoad, Method: put, Path: "/v1/operator/snapshot", Capability: CapOperatorWrite, Where: AtLeader,
-			Stream: true, Concurrency: 1, MaxBody: DefaultLimits().MaxSnapshot, handler: stream(restoreSnapshot),
+			Stream: true, Concurrency: 1, MaxBody: DefaultLimits().MaxSnapshot,
+			Media: []string{"application/json"}, handler: stream(restoreSnapshot).withResponse(reflect.TypeFor[WriteResponse]()),
 			Doc: "replace the cluster's state with a saved one",
 		},
 		{

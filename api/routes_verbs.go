@@ -41,12 +41,13 @@ func toolRoutes() []Route {
 	return []Route{
 		{
 			Name: routeMonitor, Method: get, Path: "/v1/agent/monitor", Capability: CapAgentRead, Where: AtAgent, Stream: true, Concurrency: 32,
-			Query: []string{"log_level", "log_json", "log_include_location", "plain", "follow"}, handler: stream(monitorAgent),
+			Query: []string{"log_level", "log_json", "log_include_location", "plain", "follow"}, Media: []string{"text/plain"}, handler: stream(monitorAgent),
 			Doc: "read an agent's log, the recent lines and those that come; with ?follow=false only the recent ones",
 		},
 		{
 			Name: routeProfile, Method: get, Path: "/v1/agent/pprof/{id}", Capability: CapOperatorRead, Where: AtAgent, Stream: true, Concurrency: 4,
-			Timeout: maxProfile + defaultTimeout, Query: []string{"seconds", "debug"}, handler: stream(readProfile),
+			Timeout: maxProfile + defaultTimeout, Query: []string{"seconds", "debug"},
+			Media: []string{"application/octet-stream", "text/plain"}, handler: stream(readProfile),
 			Doc: "read a profile of an agent's process: profile, trace, goroutine, heap, allocs, threadcreate, block or mutex",
 		},
 		{
