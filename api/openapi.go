@@ -104,21 +104,21 @@ func operation(r *Route, s *schemas) object {
 	return op
 }
 
+// answeredBy says who answers a route.
+func answeredBy() map[Where]string {
+	return map[Where]string{
+		Here:      "the agent asked",
+		AnyServer: "any server",
+		AtLeader:  "the leader",
+		AtOwner:   "the agent that owns the allocation",
+		AtAgent:   "the agent asked, or by the one that node_id names",
+		AtNode:    "the agent asked, or by the one that node names",
+	}
+}
+
 // details says in sentences what the row's fields mean to a caller.
 func details(r *Route) string {
-	out := []string{"Needs the capability " + string(r.Capability) + "."}
-	switch r.Where {
-	case Here:
-		out = append(out, "Answered by the agent asked.")
-	case AnyServer:
-		out = append(out, "Answered by any server.")
-	case AtLeader:
-		out = append(out, "Answered by the leader.")
-	case AtOwner:
-		out = append(out, "Answered by the agent that owns the allocation.")
-	case AtAgent:
-		out = append(out, "Answered by the agent asked, or by the one that node names.")
-	}
+	out := []string{"Needs the capability " + string(r.Capability) + ".", "Answered by " + answeredBy()[r.Where] + "."}
 	if r.Stale {
 		out = append(out, "With stale any server answers.")
 	}

@@ -135,6 +135,9 @@ func TestOpenAPICoversTheTable(t *testing.T) {
 			t.Errorf("route %s is not described, or its operation %q stands twice", r.Name, id)
 		}
 		ids[id] = true
+		if answeredBy()[r.Where] == "" {
+			t.Errorf("route %s: say in answeredBy who answers %q", r.Name, r.Where)
+		}
 		if r.Request != nil && at(op, "requestBody", "content", "application/json", "schema") == nil {
 			t.Errorf("route %s: its body is not described", r.Name)
 		}

@@ -32,6 +32,7 @@ func imageRoutes() []Route {
 		{
 			Name: routeImageImport, Method: put, Path: "/v1/images", Capability: CapImageWrite, Where: AtNode,
 			Stream: true, Concurrency: 2, MaxBody: maxImageBody, Query: []string{"name", "node", "source", "copies"},
+			Media:   []string{"application/json"},
 			handler: handler{stream: importImage, response: reflect.TypeFor[*ImageImportResponse]()},
 			Doc:     "import an archive of images, as docker save or an OCI layout writes it",
 		},
@@ -52,7 +53,7 @@ func imageRoutes() []Route {
 		},
 		{
 			Name: routeImageBlob, Method: get, Path: "/v1/node-protocol/images/blob/{id}", Capability: CapNode, Where: Here,
-			Stream: true, Concurrency: maxBlobReaders, handler: stream(readImageBlob),
+			Stream: true, Concurrency: maxBlobReaders, Media: []string{"application/octet-stream"}, handler: stream(readImageBlob),
 			Doc: "read a part of an image that the agent asked holds, with Range from any byte on",
 		},
 		{
