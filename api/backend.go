@@ -26,6 +26,7 @@ type Backend struct {
 	Nodes    NodeProtocol   // servers only: what nodes ask of the cluster
 	Servers  ServerProtocol // servers only: what servers ask of each other
 	Owner    Owner          // agents that run work
+	Inside   Inside         // agents that run work
 	Jobs     Jobs           // every agent
 	Decider  Decider        // servers only
 	Ping     PingFunc       // every agent; must not block
@@ -46,6 +47,9 @@ type Backend struct {
 func (b *Backend) validate() error {
 	if b.Cluster == nil || b.Jobs == nil || b.Ping == nil || b.Dial == nil || b.Now == nil {
 		return errors.New("make an API server: the backend lacks its Cluster, Jobs, Ping, Dial or Now")
+	}
+	if (b.Owner == nil) != (b.Inside == nil) {
+		return errors.New("make an API server: the backend has only one of Owner and Inside")
 	}
 	if b.State == nil {
 		return nil

@@ -10,6 +10,8 @@ const (
 	CapSubmitJob      Capability = "submit-job"
 	CapAllocLifecycle Capability = "alloc-lifecycle"
 	CapReadLogs       Capability = "read-logs"
+	CapReadFS         Capability = "read-fs"
+	CapAllocExec      Capability = "alloc-exec" // run and write what one likes inside a task
 	CapNodeRead       Capability = "node:read"
 	CapNodeWrite      Capability = "node:write"
 	CapAgentRead      Capability = "agent:read"
@@ -29,7 +31,7 @@ const (
 // userCapabilities are what everybody on the user's listener has until there is access control.
 func userCapabilities() map[Capability]bool {
 	return map[Capability]bool{
-		CapListJobs: true, CapReadJob: true, CapSubmitJob: true, CapAllocLifecycle: true, CapReadLogs: true, CapNodeRead: true,
+		CapListJobs: true, CapReadJob: true, CapSubmitJob: true, CapAllocLifecycle: true, CapReadLogs: true, CapReadFS: true, CapAllocExec: true, CapNodeRead: true,
 		CapNodeWrite: true, CapAgentRead: true, CapStatus: true, CapOperatorRead: true, CapOperatorWrite: true,
 		CapImageRead: true, CapImageWrite: true,
 	}

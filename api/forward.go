@@ -121,7 +121,11 @@ func (s *Server) hop(c *call, t target) attempt {
 			sent: code == CodeUnknownOutcome,
 		}
 	}
-	c.passOn(res)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		c.passUpgrade(res)
+	} else {
+		c.passOn(res)
+	}
 	return attempt{done: true}
 }
 

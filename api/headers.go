@@ -60,6 +60,11 @@ func (c *call) forwardHeaders() http.Header {
 			h.Set(key, v)
 		}
 	}
+	if c.rt.Upgrade {
+		for _, key := range upgradeHeaders() {
+			h[key] = c.r.Header[key]
+		}
+	}
 	h.Set(headerForwarded, c.s.self().NodeID)
 	if c.caller.NodeID != "" {
 		h.Set(headerNodeID, c.caller.NodeID)

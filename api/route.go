@@ -18,6 +18,7 @@ const (
 	AtLeader  Where = "leader" // the leader; with ?stale, where the route allows it, any server
 	AtNode    Where = "node"   // the agent of the node that ?node names; without it the agent asked, when it can, else one that can
 	AtOwner   Where = "owner"  // the agent that owns the allocation named by {id}
+	AtNode    Where = "node"   // the agent of the node named by ?node_id, the one that was asked when none is
 )
 
 // Route is one row of the table. The mux, the authorisation, the forwarding, the client's paths and the test matrix are made
@@ -37,6 +38,7 @@ type Route struct {
 	Blocking bool // takes ?index and ?wait
 	List     bool // takes ?prefix, ?filter, ?reverse, ?per_page and ?next_token
 	Stream   bool // the body or the answer is a stream of bytes, not JSON
+	Upgrade  bool // answered by a websocket
 
 	AnyNamespace bool // takes namespace=*, as lists do
 
@@ -175,6 +177,9 @@ func (r Route) complete() Route {
 	}
 	return r
 }
+
+// ofMachine reports whether only one machine can answer.
+func (r *Route) ofMachine() bool { return r.Where == AtOwner || r.Where == AtNode }
 
 // parameters are the query parameters that the route takes.
 func (r *Route) parameters() []string {

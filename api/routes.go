@@ -66,6 +66,8 @@ func Routes() []Route {
 		jobRoutes(),
 		nodeRoutes(),
 		allocRoutes(),
+		insideRoutes(),
+		fileRoutes(),
 		agentRoutes(),
 		operatorRoutes(),
 		recoveryRoutes(),

@@ -246,6 +246,11 @@ func (s *Server) admit(c *call, g *gate) error {
 	if err := c.parseQuery(); err != nil {
 		return err
 	}
+	if c.rt.Upgrade {
+		if err := c.checkUpgrade(); err != nil {
+			return err
+		}
+	}
 	if err := c.readRequestID(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ const (
 	EventRestarting       = "Restarting"
 	EventNotRestarting    = "Not Restarting"
 	EventRestartSignaled  = "Restart Signaled"
+	EventSignaling        = "Signaling"
 	EventKilling          = "Killing"
 	EventKilled           = "Killed"
 	EventLeaderDead       = "Leader Task Dead"
@@ -92,10 +94,22 @@ func signalName(s syscall.Signal) string {
 	return fmt.Sprintf("signal %d", int(s))
 }
 
-// parseSignal reads "SIGTERM", "TERM" or "sigterm". Empty means SIGTERM.
+// parseSignal reads a kill_signal. Empty means SIGTERM.
 func parseSignal(name string) (syscall.Signal, error) {
 	if name == "" {
 		return syscall.SIGTERM, nil
+	}
+	s, err := ParseSignal(name)
+	if err != nil {
+		return 0, fmt.Errorf("kill_signal: %w", err)
+	}
+	return s, nil
+}
+
+// ParseSignal reads "SIGTERM", "TERM", "sigterm" or "15".
+func ParseSignal(name string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
 	}
 	upper := strings.ToUpper(name)
 	if !strings.HasPrefix(upper, "SIG") {
@@ -104,5 +118,5 @@ func parseSignal(name string) (syscall.Signal, error) {
 	if s := unix.SignalNum(upper); s != 0 {
 		return s, nil
 	}
-	return 0, fmt.Errorf("kill_signal %q is not a signal of this system: %w", name, ErrNotRetryable)
+	return 0, fmt.Errorf("%q is not a signal of this system: %w", name, ErrNotRetryable)
 }

@@ -97,6 +97,7 @@ type Runner struct {
 	ledger ledger
 
 	pins pins
+	commands counter // that run inside tasks by a user's wish
 }
 
 // Open reads the allocation directories and asks the drivers what they have. It starts and stops nothing.

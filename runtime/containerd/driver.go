@@ -86,6 +86,7 @@ func Open(cfg Config) (*Driver, error) {
 	d := &Driver{cfg: cfg, log: cfg.Logger.Named("containerd"), bootID: boot, retry: defaultRetry(), quiet: quietEntry()}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.conn.init(cfg, d.log)
+	d.sweepCommands()
 	return d, nil
 }
 

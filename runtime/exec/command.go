@@ -117,6 +117,15 @@ func unknownKey(key string) error {
 // findCommand finds the program file. A name with a slash is taken from the working directory, or from the task's local
 // directory; one without is looked for in the local directory, the working directory, and then in the PATH of env.
 func findCommand(command, dir, local string, env []string) (string, error) {
+	path, _, err := searchCommand(command, dir, local, env)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, runtime.ErrNotRetryable)
+	}
+	return path, nil
+}
+
+// searchCommand is findCommand; unfit says why a file that it found cannot be executed.
+func searchCommand(command, dir, local string, env []string) (path string, unfit, err error) {
 	var places []string
 	if filepath.IsAbs(command) {
 		places = []string{""}
@@ -132,12 +141,11 @@ func findCommand(command, dir, local string, env []string) (string, error) {
 			places = append(places, searchPath(env)...)
 		}
 	}
-	var unfit error
 	for _, place := range places {
 		path := filepath.Join(place, command)
 		err := checkExecutable(path)
 		if err == nil {
-			return path, nil
+			return path, nil, nil
 		}
 		if unfit == nil && !errors.Is(err, fs.ErrNotExist) {
 			unfit = err
@@ -145,11 +153,11 @@ func findCommand(command, dir, local string, env []string) (string, error) {
 	}
 	switch {
 	case unfit != nil:
-		return "", fmt.Errorf("command %q: %w: %w", command, unfit, runtime.ErrNotRetryable)
+		return "", unfit, fmt.Errorf("command %q: %w", command, unfit)
 	case filepath.IsAbs(command):
-		return "", fmt.Errorf("command %q does not exist: %w", command, runtime.ErrNotRetryable)
+		return "", nil, fmt.Errorf("command %q does not exist", command)
 	}
-	return "", fmt.Errorf("command %q not found in %s: %w", command, strings.Join(places, ":"), runtime.ErrNotRetryable)
+	return "", nil, fmt.Errorf("command %q not found in %s", command, strings.Join(places, ":"))
 }
 
 func searchPath(env []string) []string {

@@ -72,6 +72,8 @@ func closeOnExec() {
 type initMain struct {
 	reports *os.File
 	command int // PID of the command
+
+	commands commands // further ones
 }
 
 func (in *initMain) say(r report) {
@@ -120,8 +122,13 @@ func (in *initMain) run(o order) int {
 	in.say(report{PID: in.command})
 	// When the cgroup is full the kernel shall take the command, not its witness. Only the machine's root may ask for that.
 	_ = write("/proc/self/oom_score_adj", "-1000")
+	in.listen()
 	for {
 		select {
+		case s := <-in.commands.calls:
+			in.execute(s)
+		case s := <-in.commands.drops:
+			in.drop(s)
 		case s := <-forwarded:
 			_ = syscall.Kill(in.command, s.(syscall.Signal))
 		case <-died:
@@ -162,12 +169,13 @@ func (in *initMain) reap() (x exit, ended bool) {
 			return x, ended
 		}
 		if pid != in.command {
+			in.ended(pid, ws)
 			continue
 		}
 		ended = true
-		x = exit{Code: ws.ExitStatus(), At: time.Now().UnixNano()}
+		x = exit{Code: codeOf(ws), At: time.Now().UnixNano()}
 		if ws.Signaled() {
-			x.Code, x.Signal = 128+int(ws.Signal()), int(ws.Signal())
+			x.Signal = int(ws.Signal())
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (d *Driver) tryIsolation(m isolation) error {
 		return err
 	}
 	defer dir.Close()
-	in, err := startInit(d.cfg.Exe, "probe", m, nil, dir, nil, nil)
+	in, err := startInit(d.cfg.Exe, "probe", m, nil, dir, nil, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -21,9 +21,10 @@ const initMarker = "DROVER_EXEC_INIT"
 
 // Descriptors that init starts with, beside 0 (null), 1 and 2 (the log files).
 const (
-	orderFD  = 3 // it reads an order, a line of JSON, and then the byte goByte; the end of file means that the agent has died
-	reportFD = 4 // it writes reports, lines of JSON
-	dirFD    = 5 // the task's directory of state
+	orderFD   = 3 // it reads an order, a line of JSON, and then the byte goByte; the end of file means that the agent has died
+	reportFD  = 4 // it writes reports, lines of JSON
+	dirFD     = 5 // the task's directory of state
+	controlFD = 6 // it takes further commands at this socket, see wire.go
 )
 
 // goByte says that the task is recorded: start it.
@@ -64,8 +65,9 @@ type initProcess struct {
 	lines   *bufio.Reader
 }
 
-// startInit starts exe as init process of the task of that name, with the two log files (nil: nothing is kept).
-func startInit(exe, name string, m isolation, env []string, dir, stdout, stderr *os.File) (*initProcess, error) {
+// startInit starts exe as init process of the task of that name, with the two log files (nil: nothing is kept)
+// and the socket for further commands (nil: there will be none).
+func startInit(exe, name string, m isolation, env []string, dir, stdout, stderr, control *os.File) (*initProcess, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -88,10 +90,13 @@ func startInit(exe, name string, m isolation, env []string, dir, stdout, stderr 
 	if stderr == nil {
 		stderr = null
 	}
+	if control == nil {
+		control = null
+	}
 	pidfd := -1
 	attr := &syscall.ProcAttr{Env: append(initEnv(), env...), Dir: "/", Sys: m.attributes()}
 	attr.Sys.PidFD = &pidfd
-	for _, f := range []*os.File{null, stdout, stderr, orderR, reportW, dir} {
+	for _, f := range []*os.File{null, stdout, stderr, orderR, reportW, dir, control} {
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	pid, err := syscall.ForkExec(exe, []string{"drover", "exec-init", name}, attr)

@@ -87,17 +87,11 @@ func (d *Driver) order(name string, spec runtime.TaskSpec) (order, error) {
 	if err != nil {
 		return order{}, err
 	}
-	user, err := lookupUser(spec.User)
+	o, err := d.surroundings(name, spec)
 	if err != nil {
 		return order{}, err
 	}
-	o := order{
-		Args: append([]string{c.command}, c.args...), Env: environment(name, spec.Env), User: user,
-		NetNS: spec.NetNS, Namespaces: d.mode.namespaces, Dir: "/",
-	}
-	if spec.Dirs.Local != "" {
-		o.Dir = filepath.Dir(spec.Dirs.Local)
-	}
+	o.Args = append([]string{c.command}, c.args...)
 	if d.mode.namespaces && d.cfg.DataDir != "" {
 		o.Hide = d.cfg.DataDir
 		o.Keep = within(d.cfg.DataDir, o.Dir, spec.Dirs.Alloc, spec.Dirs.Local, spec.Dirs.Secrets)
@@ -108,6 +102,19 @@ func (d *Driver) order(name string, spec runtime.TaskSpec) (order, error) {
 	if o.Hide != "" && below(o.Command, o.Hide) && !slices.ContainsFunc(o.Keep, func(d string) bool { return below(o.Command, d) }) {
 		return order{}, fmt.Errorf("command %q: %s lies in the agent's data directory, which tasks do not see: %w",
 			c.command, o.Command, runtime.ErrNotRetryable)
+	}
+	return o, nil
+}
+
+// surroundings are what the task's command and every further one have in common.
+func (d *Driver) surroundings(name string, spec runtime.TaskSpec) (order, error) {
+	user, err := lookupUser(spec.User)
+	if err != nil {
+		return order{}, err
+	}
+	o := order{Env: environment(name, spec.Env), User: user, NetNS: spec.NetNS, Namespaces: d.mode.namespaces, Dir: "/"}
+	if spec.Dirs.Local != "" {
+		o.Dir = filepath.Dir(spec.Dirs.Local)
 	}
 	return o, nil
 }
@@ -215,7 +222,12 @@ func (d *Driver) spawn(name string, t *task, spec runtime.TaskSpec, user *creden
 	if err != nil {
 		return nil, err
 	}
-	return startInit(d.cfg.Exe, name, d.mode, env, dir, logs[0], logs[1])
+	control, err := listenControl(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	return startInit(d.cfg.Exe, name, d.mode, env, dir, logs[0], logs[1], control)
 }
 
 // release puts init under its limits, records it, and tells it to go on.

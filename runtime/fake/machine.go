@@ -15,13 +15,14 @@ import (
 
 // Machine is an imaginary machine. It keeps what runs on it while drivers, that is agents, come and go.
 type Machine struct {
-	mu      sync.Mutex
-	tasks   map[runtime.TaskID]*task
-	starts  map[runtime.TaskID]int // runs, over the machine's whole life
-	refused map[runtime.TaskID]int // starts that failed by script
-	shelf   shelf
-	pid     int
-	hook    func(op string, id runtime.TaskID) error
+	mu       sync.Mutex
+	tasks    map[runtime.TaskID]*task
+	starts   map[runtime.TaskID]int // runs, over the machine's whole life
+	refused  map[runtime.TaskID]int // starts that failed by script
+	shelf    shelf
+	pid      int
+	commands int // that run inside tasks
+	hook     func(op string, id runtime.TaskID) error
 }
 
 // task is one run on the machine.
