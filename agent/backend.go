@@ -34,7 +34,7 @@ func (a *Agent) backend() api.Backend {
 		b.Decider = api.Decider{Plan: s.plan, Explain: s.why, Garbage: sched.GarbageNow, Guard: s.guard}
 	}
 	if a.client != nil {
-		b.Owner = a.client
+		b.Owner, b.Inside = a.client, a.client
 		if a.images != nil {
 			b.Images = a.images
 		}

@@ -15,18 +15,14 @@ import (
 	"github.com/coder/websocket"
 )
 
-// websocket opens a websocket at an agent. pong, when not nil, is called when the agent answers a ping.
-func (c *Client) websocket(ctx context.Context, x exchange, pong func()) (*websocket.Conn, error) {
+// websocket opens a websocket at an agent.
+func (c *Client) websocket(ctx context.Context, x exchange) (*websocket.Conn, error) {
 	rt := c.routes[x.route]
 	req, err := c.request(rt, x)
 	if err != nil {
 		return nil, err
 	}
-	o := &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: req.Header}
-	if pong != nil {
-		o.OnPongReceived = func(context.Context, []byte) { pong() }
-	}
-	conn, res, err := websocket.Dial(ctx, req.URL.String(), o)
+	conn, res, err := websocket.Dial(ctx, req.URL.String(), &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: req.Header})
 	if err == nil {
 		return conn, nil
 	}
@@ -47,7 +43,7 @@ func (c *Client) Exec(ctx context.Context, req ExecRequest, x ExecIO) (exitCode 
 	if req.Task != "" {
 		q.Set("task", req.Task)
 	}
-	conn, err := c.websocket(ctx, exchange{route: routeAllocExec, id: req.AllocID, query: q}, nil)
+	conn, err := c.websocket(ctx, exchange{route: routeAllocExec, id: req.AllocID, query: q})
 	if err != nil {
 		return -1, err
 	}

@@ -18,13 +18,9 @@ func (c *Client) AllocationStats(ctx context.Context, id string) (*AllocStats, e
 	return out, err
 }
 
-// NodeStats reads what a machine and its allocations use, that of the agent asked when nodeID is "".
-func (c *Client) NodeStats(ctx context.Context, nodeID string) (*NodeStats, error) {
-	q := url.Values{}
-	if nodeID != "" {
-		q.Set("node_id", nodeID)
-	}
-	out, _, err := readInto[*NodeStats](ctx, c, routeNodeStats, "", QueryOptions{}, q)
+// MachineStats reads what each allocation of an agent's machine uses.
+func (c *Client) MachineStats(ctx context.Context, ref AgentRef) (*MachineStats, error) {
+	out, _, err := readInto[*MachineStats](ctx, c, routeMachineStats, "", QueryOptions{}, ref.query(nil))
 	return out, err
 }
 
@@ -84,13 +80,4 @@ func (c *Client) PackFiles(ctx context.Context, r FileRequest) (io.ReadCloser, e
 func (c *Client) UnpackFiles(ctx context.Context, r FileRequest, archive io.Reader) error {
 	_, err := c.call(ctx, exchange{route: routeFilesUnpack, id: r.AllocID, query: r.query(), stream: archive, length: -1}, nil)
 	return err
-}
-
-// open sends an exchange whose answer is a stream.
-func (c *Client) open(ctx context.Context, x exchange) (io.ReadCloser, error) {
-	res, err := c.do(ctx, x)
-	if err != nil {
-		return nil, err
-	}
-	return res.Body, nil
 }

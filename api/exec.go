@@ -107,12 +107,12 @@ func execAlloc(c *call) error {
 	}
 	ctx, cancel := c.untilClosing()
 	defer cancel()
-	heard := newHearing()
-	conn, err := c.accept(heard.note, maxExecFrame)
+	conn, err := c.accept(maxExecFrame)
 	if err != nil {
 		return err
 	}
-	x := execServer{c: c, conn: conn, heard: heard}
+	x := execServer{c: c, conn: conn}
+	x.heard.note()
 	x.serve(ctx, run, c.query.Get("ws_handshake") != "")
 	return nil
 }

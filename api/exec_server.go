@@ -27,12 +27,6 @@ var errClientGone = errors.New("the client has gone away")
 // hearing remembers when something was last heard of the other side.
 type hearing struct{ at atomic.Int64 }
 
-func newHearing() *hearing {
-	h := &hearing{}
-	h.note()
-	return h
-}
-
 func (h *hearing) note() { h.at.Store(time.Now().UnixNano()) }
 
 func (h *hearing) since() time.Duration { return time.Since(time.Unix(0, h.at.Load())) }
@@ -41,7 +35,7 @@ func (h *hearing) since() time.Duration { return time.Since(time.Unix(0, h.at.Lo
 type execServer struct {
 	c     *call
 	conn  *websocket.Conn
-	heard *hearing
+	heard hearing
 	busy  atomic.Bool // the command does not take its input, so that nothing more can be heard
 }
 
@@ -90,9 +84,11 @@ func (x *execServer) listen(ctx context.Context, feed *io.PipeWriter, resize cha
 		if in.Stdin == nil {
 			continue
 		}
-		x.busy.Store(true)
-		_, _ = feed.Write(in.Stdin.Data) // a command that reads no more needs none
-		x.busy.Store(false)
+		if len(in.Stdin.Data) > 0 { // a pipe waits for a reader also of nothing
+			x.busy.Store(true)
+			_, _ = feed.Write(in.Stdin.Data) // a command that reads no more needs none
+			x.busy.Store(false)
+		}
 		x.heard.note()
 		if in.Stdin.Close {
 			_ = feed.Close() // never fails
@@ -112,7 +108,8 @@ func newest[T any](ch chan T, v T) {
 	}
 }
 
-// beat says now and then that the agent lives, which is how a client that has gone without a word is noticed.
+// beat says now and then that the agent lives, which is how a client that has gone without a word is noticed. The websocket's own
+// pings would not do: a client whose input the command does not take cannot answer them in time, and gives up.
 func (x *execServer) beat(ctx context.Context, cancel context.CancelCauseFunc) {
 	for pause(ctx, beatEvery) {
 		err := x.send(ctx, ExecOutput{})
@@ -120,9 +117,6 @@ func (x *execServer) beat(ctx context.Context, cancel context.CancelCauseFunc) {
 			cancel(errClientGone)
 			return
 		}
-		ping, stop := context.WithTimeout(ctx, lastWords)
-		_ = x.conn.Ping(ping) // its answer is noted when it comes
-		stop()
 	}
 }
 

@@ -64,6 +64,9 @@ type agent struct {
 	restored []byte
 
 	loseTransfer bool
+
+	inside *insideFake
+	wg     sync.WaitGroup // of what the fake inside leaves running
 }
 
 // runHerd runs a test with three servers (s1 leads) and a client agent c1, in a bubble.
@@ -84,8 +87,9 @@ func runHerd(t *testing.T, f func(t *testing.T, h *herd)) {
 func (h *herd) start(id string, server bool, change func(*Backend)) *agent {
 	h.t.Helper()
 	a := &agent{h: h, id: id, done: make(chan struct{})}
+	a.inside = &insideFake{a: a}
 	b := Backend{
-		Cluster: a, Owner: a, Tools: toolsFake{a}, Jobs: JobsFunc(parseTestJob), Dial: h.net.Dial, Logger: hclog.NewNullLogger(),
+		Cluster: a, Owner: a, Inside: a.inside, Tools: toolsFake{a}, Jobs: JobsFunc(parseTestJob), Dial: h.net.Dial, Logger: hclog.NewNullLogger(),
 		Ping: func() PingResponse { return PingResponse{NodeID: id, Boot: 1, Server: server} },
 		Now:  func() int64 { return time.Now().UnixNano() },
 	}
@@ -119,6 +123,7 @@ func (h *herd) start(id string, server bool, change func(*Backend)) *agent {
 	a.stop = func() {
 		stop()
 		wg.Wait()
+		a.wg.Wait()
 	}
 	h.agents[id] = a
 	h.order = append(h.order, id)
@@ -557,6 +562,26 @@ func (h *herd) raw(at, method, path string, header http.Header, body []byte) (*h
 		h.t.Fatalf("%s %s: read the answer: %v", method, path, err)
 	}
 	return res, data
+}
+
+// upgrade asks for a websocket and returns the connection as it stands. The caller closes it.
+func (h *herd) upgrade(at, path string, header http.Header) (*http.Response, io.ReadWriteCloser) {
+	h.t.Helper()
+	tr := &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return h.net.Dial(ctx, addr) }}
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, "http://"+at+path, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	req.Header = header
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	conn, ok := res.Body.(io.ReadWriteCloser)
+	if !ok {
+		h.t.Fatalf("no upgrade: %s", res.Status)
+	}
+	return res, conn
 }
 
 func wantCode(t *testing.T, err error, code string) *Error {

@@ -16,8 +16,8 @@ type Inside interface {
 	Signal(ctx context.Context, allocID, task, signal string) error
 	// Stats reads what the running tasks of an allocation use.
 	Stats(ctx context.Context, allocID string) (*AllocStats, error)
-	// NodeStats reads what the machine and each of its allocations use.
-	NodeStats(ctx context.Context) (*NodeStats, error)
+	// MachineStats reads what each allocation of this machine uses.
+	MachineStats(ctx context.Context) (*MachineStats, error)
 	// DialPort connects to a port of an allocation, named by its label or its number.
 	DialPort(ctx context.Context, allocID, port string) (net.Conn, error)
 	// Files gives access to the directory of an allocation. task says whose directories are meant by paths such as /local.

@@ -6,7 +6,7 @@ const (
 	routeAllocForward = "alloc.port-forward"
 	routeAllocSignal  = "alloc.signal"
 	routeAllocStats   = "alloc.stats"
-	routeNodeStats    = "node.stats"
+	routeMachineStats = "client.allocations.stats"
 	routeFilesList    = "alloc.fs.ls"
 	routeFilesStat    = "alloc.fs.stat"
 	routeFilesCat     = "alloc.fs.cat"
@@ -41,8 +41,8 @@ func insideRoutes() []Route {
 			handler: answer(allocStats), Doc: "read what the tasks of an allocation use",
 		},
 		{
-			Name: routeNodeStats, Method: get, Path: "/v1/client/stats", Capability: CapNodeRead, Where: AtNode, Query: []string{"node_id"},
-			Concurrency: 32, handler: answer(nodeStats), Doc: "read what a machine and its allocations use; the asked agent's when no node is named",
+			Name: routeMachineStats, Method: get, Path: "/v1/client/allocations/stats", Capability: CapNodeRead, Where: AtAgent,
+			Concurrency: 32, handler: answer(machineStats), Doc: "read what each allocation of an agent's machine uses",
 		},
 	}
 }

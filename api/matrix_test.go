@@ -25,6 +25,7 @@ type fixture struct {
 	anyID   string                 // why an ID that does not exist is no error
 	query   string
 	body    func(m *matrix) any
+	upgrade bool   // sends what opens a websocket
 	as      string // node ID of the caller, on the peer port
 
 	// success replaces what a good request is sent and judged by, for routes that do not speak plain HTTP (an upgrade to a
@@ -66,6 +67,18 @@ func fixtures() map[string]fixture {
 		routeAllocStop:      {id: allocID, unknown: CodeNotFound},
 		routeAllocRestart:   {id: allocID, unknown: CodeNotFound, body: func(*matrix) any { return RestartRequest{TaskName: "server"} }},
 		routeAllocLogs:      {id: allocID, unknown: CodeNotFound, query: "task=server&type=stderr&tail=5"},
+		routeAllocExec:      {id: allocID, unknown: CodeNotFound, query: "command=%5B%22whoami%22%5D", upgrade: true, success: matrixExec},
+		routeAllocForward:   {id: allocID, unknown: CodeNotFound, query: "port=http", upgrade: true, success: matrixForward},
+		routeAllocSignal:    {id: allocID, unknown: CodeNotFound, body: func(*matrix) any { return SignalRequest{Signal: "SIGHUP"} }},
+		routeAllocStats:     {id: allocID, unknown: CodeNotFound},
+		routeMachineStats:   {},
+		routeFilesList:      {id: allocID, unknown: CodeNotFound, query: "path=/"},
+		routeFilesStat:      {id: allocID, unknown: CodeNotFound, query: "path=hello.txt"},
+		routeFilesCat:       {id: allocID, unknown: CodeNotFound, query: "path=hello.txt"},
+		routeFilesReadAt:    {id: allocID, unknown: CodeNotFound, query: "path=hello.txt&offset=1&limit=2"},
+		routeFilesStream:    {id: allocID, unknown: CodeNotFound, query: "path=hello.txt&follow=false"},
+		routeFilesPack:      {id: allocID, unknown: CodeNotFound, query: "path=/"},
+		routeFilesUnpack:    {id: allocID, unknown: CodeNotFound, query: "path=/", body: func(*matrix) any { return []byte("an archive") }},
 		routeAgentSelf:      {},
 		routeAgentMembers:   {},
 		routeAgentHealth:    {},
@@ -124,6 +137,9 @@ func (m *matrix) request(r *Route, f fixture) (path string, body []byte, header 
 		path += "?" + f.query
 	}
 	header = http.Header{}
+	if f.upgrade {
+		header = handshake()
+	}
 	if f.as != "" {
 		header.Set(headerNodeID, f.as)
 	}

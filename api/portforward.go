@@ -33,51 +33,49 @@ func forwardPort(c *call) error {
 	defer func() { _ = to.Close() }() // both directions have ended, or nobody wants them any more
 	ctx, cancel := c.untilClosing()
 	defer cancel()
-	heard := newHearing()
-	conn, err := c.accept(heard.note, maxForwardPiece+1)
+	conn, err := c.accept(maxForwardPiece + 1)
 	if err != nil {
 		return err
 	}
-	joinPort(ctx, conn, to, heard)
+	joinPort(ctx, conn, to)
 	return nil
 }
+
+// errWholeEnd ends both directions where one cannot be ended alone.
+var errWholeEnd = errors.New("the connection has no two ends")
 
 // halfCloser is a connection of which one direction can be ended.
 type halfCloser interface{ CloseWrite() error }
 
 // joinPort copies between a websocket and a connection until both directions have ended, or one is broken.
-func joinPort(ctx context.Context, ws *websocket.Conn, to net.Conn, heard *hearing) {
+func joinPort(ctx context.Context, ws *websocket.Conn, to net.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer func() { _ = ws.CloseNow() }() // everything was said
 	defer context.AfterFunc(ctx, func() { _ = to.Close() })()
-	var both, beat sync.WaitGroup
-	defer beat.Wait()
-	beat.Go(func() {
-		for pause(ctx, beatEvery) {
-			ping, stop := context.WithTimeout(ctx, lastWords)
-			_ = ws.Ping(ping) // its answer is noted when it comes
-			stop()
-			if heard.since() > streamPatience {
-				cancel()
-			}
-		}
-	})
-	both.Go(func() {
-		if err := fromPort(ctx, ws, to); err != nil {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	sent, heard := make(chan struct{}), make(chan struct{}) // closed when a direction has ended
+	wg.Go(func() {
+		if fromPort(ctx, ws, to) != nil {
 			cancel()
+			return
 		}
+		close(sent)
 	})
-	both.Go(func() {
-		if err := toPort(ctx, ws, to, heard); err != nil {
-			cancel()
+	wg.Go(func() {
+		_ = toPort(ctx, ws, to, sync.OnceFunc(func() { close(heard) })) // however it ends, nothing more can be said
+		cancel()
+	})
+	for _, direction := range []chan struct{}{sent, heard} {
+		select {
+		case <-direction:
+		case <-ctx.Done():
+			return
 		}
-	})
-	both.Wait()
-	if ctx.Err() == nil {
-		_ = ws.Close(websocket.StatusNormalClosure, "") // the other side may have closed it already
 	}
-	cancel()
+	_ = ws.Close(websocket.StatusNormalClosure, "") // the other side may have closed it already
 }
 
 // fromPort sends what comes out of the connection.
@@ -105,25 +103,23 @@ func writeWithin(ctx context.Context, ws *websocket.Conn, kind websocket.Message
 	return ws.Write(ctx, kind, p)
 }
 
-// toPort writes what comes out of the websocket.
-func toPort(ctx context.Context, ws *websocket.Conn, to net.Conn, heard *hearing) error {
-	ended := false
+// toPort writes what comes out of the websocket, and says when that has ended. It reads on, to notice when the other side goes.
+func toPort(ctx context.Context, ws *websocket.Conn, to net.Conn, ended func()) error {
 	for {
 		kind, data, err := ws.Read(ctx)
-		if err != nil && ended && websocket.CloseStatus(err) == websocket.StatusNormalClosure {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
-		heard.note()
 		if kind == websocket.MessageText {
-			ended = true
 			half, ok := to.(halfCloser)
 			if !ok {
-				return nil // the other direction goes on
+				return errWholeEnd
 			}
-			return half.CloseWrite()
+			if err := half.CloseWrite(); err != nil {
+				return err
+			}
+			ended()
+			continue
 		}
 		if err := to.SetWriteDeadline(time.Now().Add(streamPatience)); err != nil {
 			return err
@@ -131,19 +127,18 @@ func toPort(ctx context.Context, ws *websocket.Conn, to net.Conn, heard *hearing
 		if _, err := to.Write(data); err != nil {
 			return err
 		}
-		heard.note()
 	}
 }
 
 // ForwardPort connects conn to a port of an allocation, named by its label or its number, until both directions have ended, and
 // closes it. An error says why there was no connection.
 func (c *Client) ForwardPort(ctx context.Context, allocID, port string, conn net.Conn) error {
-	ws, err := c.websocket(ctx, exchange{route: routeAllocForward, id: allocID, query: url.Values{"port": {port}}}, nil)
+	ws, err := c.websocket(ctx, exchange{route: routeAllocForward, id: allocID, query: url.Values{"port": {port}}})
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	ws.SetReadLimit(maxForwardPiece + 1)
-	joinPort(ctx, ws, conn, newHearing())
+	joinPort(ctx, ws, conn)
 	_ = conn.Close() // closed already when ctx has ended
 	return nil
 }

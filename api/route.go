@@ -18,7 +18,6 @@ const (
 	AtLeader  Where = "leader" // the leader; with ?stale, where the route allows it, any server
 	AtNode    Where = "node"   // the agent of the node that ?node names; without it the agent asked, when it can, else one that can
 	AtOwner   Where = "owner"  // the agent that owns the allocation named by {id}
-	AtNode    Where = "node"   // the agent of the node named by ?node_id, the one that was asked when none is
 )
 
 // Route is one row of the table. The mux, the authorisation, the forwarding, the client's paths and the test matrix are made
@@ -148,6 +147,9 @@ func (h handler) withResponse(t reflect.Type) handler {
 
 // Methods are the HTTP methods that the route answers.
 func (r *Route) Methods() []string {
+	if r.Upgrade {
+		return []string{http.MethodGet}
+	}
 	switch r.Method {
 	case http.MethodGet:
 		return []string{http.MethodGet, http.MethodHead}
@@ -177,9 +179,6 @@ func (r Route) complete() Route {
 	}
 	return r
 }
-
-// ofMachine reports whether only one machine can answer.
-func (r *Route) ofMachine() bool { return r.Where == AtOwner || r.Where == AtNode }
 
 // parameters are the query parameters that the route takes.
 func (r *Route) parameters() []string {

@@ -37,44 +37,25 @@ type MemoryStats struct {
 	Limit uint64 // 0 means none
 }
 
-// NodeStats is what a machine uses.
-type NodeStats struct {
-	NodeID           string
-	NodeName         string
-	CPU              HostCPU
-	CPUTicksConsumed float64 // MHz
-	Memory           HostMemory
-	DiskStats        []HostDisk
-	Load             [3]float64 // averages over 1, 5 and 15 minutes
-	Uptime           uint64     // seconds
-	Timestamp        int64      // the node's wall clock, nanoseconds
-	Allocs           map[string]AllocStats
+// Add sums up.
+func (u *ResourceUsage) Add(v ResourceUsage) {
+	u.CpuStats.Percent += v.CpuStats.Percent
+	u.CpuStats.TotalTicks += v.CpuStats.TotalTicks
+	u.CpuStats.TotalNanos += v.CpuStats.TotalNanos
+	u.CpuStats.ThrottledPeriods += v.CpuStats.ThrottledPeriods
+	u.CpuStats.ThrottledTime += v.CpuStats.ThrottledTime
+	u.MemoryStats.Usage += v.MemoryStats.Usage
+	u.MemoryStats.RSS += v.MemoryStats.RSS
+	u.MemoryStats.Cache += v.MemoryStats.Cache
+	u.MemoryStats.Limit += v.MemoryStats.Limit
+	u.Processes += v.Processes
 }
 
-// HostCPU is the use of a machine's processors since the reading before.
-type HostCPU struct {
-	Cores   int
-	Percent float64 // of all cores together
-	User    float64
-	System  float64
-	Idle    float64
-}
-
-// HostMemory is a machine's memory in bytes.
-type HostMemory struct {
-	Total     uint64
-	Available uint64
-	Used      uint64
-	Free      uint64
-}
-
-// HostDisk is a file system of a machine, in bytes.
-type HostDisk struct {
-	Mountpoint  string // or what lies on it
-	Size        uint64
-	Used        uint64
-	Available   uint64
-	UsedPercent float64
+// MachineStats is what the allocations of one machine use.
+type MachineStats struct {
+	NodeID    string
+	Allocs    map[string]AllocStats
+	Timestamp int64 // the node's wall clock, nanoseconds
 }
 
 // SignalRequest sends a signal to a task.
@@ -87,11 +68,11 @@ func allocStats(c *call) (*AllocStats, error) {
 	return c.s.b.Inside.Stats(c.ctx, c.id())
 }
 
-func nodeStats(c *call) (*NodeStats, error) {
+func machineStats(c *call) (*MachineStats, error) {
 	if c.s.b.Inside == nil {
 		return nil, NewError(CodeUnavailable, "name a node that does with node_id=", "this agent runs no work")
 	}
-	return c.s.b.Inside.NodeStats(c.ctx)
+	return c.s.b.Inside.MachineStats(c.ctx)
 }
 
 func signalAlloc(c *call, req *SignalRequest) (*WriteResponse, error) {

@@ -38,11 +38,10 @@ func (c *call) checkUpgrade() error {
 }
 
 // accept opens the websocket that the request asks for. From then on the connection is the handler's, who must close it.
-func (c *call) accept(pong func(), limit int64) (*websocket.Conn, error) {
+func (c *call) accept(limit int64) (*websocket.Conn, error) {
 	c.mark(c.w.Header())
 	conn, err := websocket.Accept(c.w, c.r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // the origin was checked by the agent that the client asked
-		OnPongReceived:     func(context.Context, []byte) { pong() },
 	})
 	if err != nil {
 		return nil, NewError(CodeInvalid, "", "open a websocket: %s", err)

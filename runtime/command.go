@@ -37,7 +37,7 @@ type Execer interface {
 // Command is a command to run inside a task.
 type Command struct {
 	Args   []string
-	TTY    bool      // with a terminal of its own; what it writes all goes to Stdout then
+	TTY    bool          // with a terminal of its own; what it writes all goes to Stdout then
 	Stdin  io.ReadCloser // nil is an empty one. Exec closes it and waits for a Read that is under way
 	Stdout io.Writer
 	Stderr io.Writer
@@ -132,13 +132,7 @@ func (r *Runner) running(allocID, name string) (*alloc, *task, error) {
 	return a, t, nil
 }
 
-func taskNames(tasks []state.Task) string {
-	names := make([]string, len(tasks))
-	for i, t := range tasks {
-		names[i] = t.Name
-	}
-	return strings.Join(names, ", ")
-}
+func taskNames(tasks []state.Task) string { return strings.Join(namesOf(tasks), ", ") }
 
 // SignalTask sends a signal, by name or number, to one task, to all that run when name is "".
 func (r *Runner) SignalTask(ctx context.Context, allocID, name, signal string) error {

@@ -77,9 +77,14 @@ type StatsReader interface {
 // Usage is what a task has used and uses.
 type Usage struct {
 	CPUNanos    uint64 // CPU time since its start, nanoseconds
-	MemoryBytes uint64 // in use now
+	MemoryBytes uint64 // in use now, without the part of the page cache that can be dropped
+	MemoryRSS   uint64 // anonymous memory, bytes; 0 where it is not told apart
+	MemoryCache uint64 // page cache, bytes; 0 where it is not told apart
 	MemoryLimit uint64 // bytes; 0 means none
 	Pids        uint64 // processes and threads
+
+	ThrottledPeriods uint64 // periods in which a hard limit of CPU time held it back
+	ThrottledNanos   uint64 // how long, nanoseconds
 }
 
 // TaskID names one task of one allocation.

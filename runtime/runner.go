@@ -96,8 +96,9 @@ type Runner struct {
 	allocs map[string]*alloc
 	ledger ledger
 
-	pins pins
-	commands counter // that run inside tasks by a user's wish
+	pins      pins
+	commands  counter // that run inside tasks by a user's wish
+	taskMeter meter[TaskID]
 }
 
 // Open reads the allocation directories and asks the drivers what they have. It starts and stops nothing.
@@ -243,6 +244,19 @@ func (r *Runner) AllocDir(allocID string) (string, error) {
 		return "", err
 	}
 	return a.dir, nil
+}
+
+// Ports are the ports given to an allocation. ErrNotFound: the allocation is not on this machine.
+func (r *Runner) Ports(allocID string) ([]state.AllocPort, error) {
+	a, err := r.alloc(allocID)
+	if err != nil {
+		return nil, err
+	}
+	rec := a.record()
+	if rec == nil {
+		return nil, nil
+	}
+	return slices.Clone(rec.Alloc.Ports), nil
 }
 
 // Stats reads what the running tasks of an allocation use. Tasks whose driver cannot tell are left out.

@@ -138,7 +138,7 @@ func (c *command) processSpec(ctx context.Context, task client.Task) (*specs.Pro
 }
 
 // fifoDir is where the pipes of commands are. They are of this life of the agent.
-func (d *Driver) fifoDir() string { return filepath.Join(d.cfg.dir(), "fifo") }
+func (d *Driver) fifoDir() string { return filepath.Join(d.cfg.dir(), "fifo", slug(d.cfg.NodeID, 64)) }
 
 // io makes the command's streams.
 func (c *command) io(dir string) (cio.Creator, error) {
@@ -281,13 +281,14 @@ func (c *command) remove(ctx context.Context) {
 
 // notStarted turns runc's words for a program that is not there into ours.
 func (c *command) notStarted(err error) (int, error) {
-	text := err.Error()
+	// runc: … unable to start container process: exec: "x": executable file not found in $PATH: unknown
+	_, text, _ := strings.Cut(err.Error(), "unable to start container process: ")
 	switch {
 	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
 		return codeMissing, fmt.Errorf("command %q not found in container %s: %w", c.Args[0], c.name, runtime.ErrNoCommand)
 	case strings.Contains(text, "permission denied"), strings.Contains(text, "is a directory"), strings.Contains(text, "exec format error"):
 		return codeUnfit, fmt.Errorf("command %q cannot be run in container %s: %w: %w", c.Args[0], c.name, runtime.ErrBadCommand, err)
-	case strings.Contains(text, "not running"), errdefs.IsNotFound(err):
+	case strings.Contains(err.Error(), "not running"), errdefs.IsNotFound(err):
 		return -1, fmt.Errorf("run a command in container %s: %w", c.name, runtime.ErrNotFound)
 	}
 	return -1, explain(err, "start a command in container %s", c.name)

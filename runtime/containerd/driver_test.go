@@ -36,6 +36,10 @@ func TestDriver(t *testing.T) {
 			"two tasks, one shim": testGroup,
 			"concurrent starts":   testConcurrentStarts,
 			"fingerprint":         testFingerprint,
+			"commands":            testCommands,
+			"terminal":            testTerminal,
+			"abandoned command":   testAbandonedCommand,
+			"stats":               testStats,
 		})
 	})
 }

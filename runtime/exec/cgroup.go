@@ -32,8 +32,8 @@ const (
 // cgroups are the control groups of this machine, as files.
 type cgroups struct {
 	version string
-	// roots are the mount points to make a task's directory in: by controller ("memory", "cpu", "pids", "cpuset") with v1, one, named "",
-	// with v2. Only controllers that work.
+	// roots are the mount points to make a task's directory in: by controller ("memory", "cpu", "cpuacct", "pids", "cpuset") with v1,
+	// one, named "", with v2. Only controllers that work.
 	roots map[string]string
 }
 
@@ -75,7 +75,7 @@ func mountedCgroups(lines *bufio.Scanner) cgroups {
 			v2 = mount
 		case "cgroup":
 			for _, controller := range strings.Split(f[sep+3], ",") {
-				if slices.Contains([]string{"memory", "cpu", "pids", "cpuset"}, controller) {
+				if slices.Contains([]string{"memory", "cpu", "cpuacct", "pids", "cpuset"}, controller) {
 					v1[controller] = mount
 				}
 			}

@@ -172,7 +172,7 @@ func TestMountedCgroups(t *testing.T) {
 27 25 0:24 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 28 25 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 29 25 0:26 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd`,
-			map[string]string{"cpu": "/sys/fs/cgroup/cpu,cpuacct", "memory": "/sys/fs/cgroup/memory"}},
+			map[string]string{"cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct", "memory": "/sys/fs/cgroup/memory"}},
 		CgroupsV2:   {`30 1 0:25 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate`, map[string]string{"": "/sys/fs/cgroup"}},
 		CgroupsNone: {"22 1 8:1 / / rw - ext4 /dev/sda1 rw\nshort line", nil},
 	} {

@@ -2,14 +2,19 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -31,12 +36,62 @@ func main() {
 		"cat":   cat,
 		"write": write,
 		"self":  self,
+		"echo":  echo,
+		"sizes": func([]string) { sizes() },
+		"hide":  func([]string) { hide() },
 	}[os.Args[1]]
 	if !ok {
 		fmt.Println("unknown command", os.Args[1])
 		os.Exit(99)
 	}
 	do(args)
+}
+
+// echo writes what it reads, and ends with the code given.
+func echo(a []string) {
+	if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+		fail(err)
+	}
+	fmt.Fprintln(os.Stderr, "done")
+	os.Exit(number(a[0]))
+}
+
+// sizes writes the size of its terminal whenever it changes, until it reads a line.
+func sizes() {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGWINCH)
+	lines := make(chan string)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		lines <- line
+	})
+	for {
+		ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+		if err != nil {
+			fail(err)
+		}
+		fmt.Println("size", ws.Row, ws.Col, os.Getenv("TERM"))
+		select {
+		case <-ch:
+		case line := <-lines:
+			fmt.Print("read ", line)
+			wg.Wait()
+			os.Exit(4)
+		}
+	}
+}
+
+// hide leaves a child in a session of its own and does not go.
+func hide() {
+	cmd := exec.Command("/proc/self/exe", "sleep")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		fail(err)
+	}
+	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
+	fmt.Println("ready")
+	waitFor("/no/such/file")
 }
 
 func number(s string) int {
