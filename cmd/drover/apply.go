@@ -21,6 +21,7 @@ import (
 // applyOptions are the flags of `apply`.
 type applyOptions struct {
 	file      jobFile
+	pin       pinning
 	paths     []string
 	recursive bool
 	prune     bool
@@ -50,6 +51,7 @@ asking. Exit code 0: done. 1: an error, or with --wait a job whose copies do not
 		},
 	}
 	o.file.addFlags(cmd)
+	o.pin.addFlags(cmd)
 	fs := cmd.Flags()
 	fs.StringArrayVarP(&o.paths, "filename", "f", nil, "directory or `file`, - for the standard input (repeat for more)")
 	fs.BoolVarP(&o.recursive, "recursive", "R", false, "directories below too")
@@ -163,7 +165,11 @@ func jobFilesIn(dir string, recursive bool) ([]string, error) {
 // one registers a job, or says what that would do.
 func (o *applyOptions) one(ctx context.Context, a *app, c *api.Client, job *state.Job) error {
 	if o.dryRun {
-		view, err := c.PlanJob(ctx, job, api.QueryOptions{Namespace: job.Namespace})
+		mode, _, err := o.pin.apply(ctx, a, c, job)
+		if err != nil {
+			return err
+		}
+		view, err := c.PlanJobAs(ctx, &api.JobPlanRequest{Job: job, Pin: mode}, api.QueryOptions{Namespace: job.Namespace})
 		if err != nil {
 			return err
 		}
@@ -181,7 +187,7 @@ func (o *applyOptions) one(ctx context.Context, a *app, c *api.Client, job *stat
 		return nil
 	}
 	started := time.Now()
-	resp, err := c.RegisterJob(ctx, &api.JobRegisterRequest{Job: job}, api.WriteOptions{Namespace: job.Namespace})
+	resp, err := o.pin.register(ctx, a, c, &api.JobRegisterRequest{Job: job})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ func commands(a *app) []*cobra.Command {
 		newAlloc(a),
 		newNode(a),
 		newServer(a),
+		newImage(a),
 		newOperator(a),
 		newSystem(a),
 		newEvents(a),

@@ -36,7 +36,7 @@ func (f *following) follow(ctx context.Context, a *app, c *api.Client, resp *api
 	}
 	l := newFollower(a, c, resp.Namespace, resp.ID)
 	l.since, l.started, l.deadline, l.many = resp.Index, started, started.Add(f.timeout), copies(job.Job) > manyCopies
-	return (&launch{follower: l, spec: job.Job, version: resp.Version, work: map[uint64]*state.Job{}}).follow(ctx)
+	return (&launch{follower: l, pin: api.PinOff, spec: job.Job, version: resp.Version, work: map[uint64]*state.Job{}}).follow(ctx)
 }
 
 // oneJob finds the job that a word names.

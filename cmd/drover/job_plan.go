@@ -22,6 +22,7 @@ const (
 
 func newJobPlan(a *app) *cobra.Command {
 	var f jobFile
+	var pin pinning
 	var s shape
 	var detach, diff bool
 	cmd := &cobra.Command{
@@ -34,7 +35,7 @@ Exit code 0: no copy would be placed or stopped. 1: some would. 255: an error.`,
 		SuggestFor: []string{"diff", "dry-run"},
 		Args:       planArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			changes, err := planJob(cmd.Context(), a, &f, s, args[0])
+			changes, err := planJob(cmd.Context(), a, &f, &pin, s, args[0])
 			if errors.Is(err, exitCode(exitError)) {
 				return exitCode(exitPlanError)
 			}
@@ -49,6 +50,7 @@ Exit code 0: no copy would be placed or stopped. 1: some would. 255: an error.`,
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return coded{flagError(cmd, err), exitPlanError} })
 	f.addFlags(cmd)
+	pin.addFlags(cmd)
 	s.addFlags(cmd)
 	cmd.Flags().BoolVar(&diff, "diff", true, "accepted for scripts; what changed in the job is always shown")
 	cmd.Flags().BoolVar(&detach, "detach", false, "accepted for scripts; a plan has nothing to follow")
@@ -64,7 +66,7 @@ func planArguments(cmd *cobra.Command, args []string) error {
 }
 
 // planJob prints a plan and reports whether it would place or stop anything, now or in later steps of a roll-out.
-func planJob(ctx context.Context, a *app, f *jobFile, s shape, path string) (changes bool, err error) {
+func planJob(ctx context.Context, a *app, f *jobFile, pin *pinning, s shape, path string) (changes bool, err error) {
 	job, err := f.parse(a, path)
 	if err != nil {
 		return false, err
@@ -73,10 +75,15 @@ func planJob(ctx context.Context, a *app, f *jobFile, s shape, path string) (cha
 	if err != nil {
 		return false, err
 	}
-	view, err := c.PlanJob(ctx, job, api.QueryOptions{Namespace: job.Namespace})
+	mode, pins, err := pin.apply(ctx, a, c, job)
 	if err != nil {
 		return false, err
 	}
+	view, err := c.PlanJobAs(ctx, &api.JobPlanRequest{Job: job, Pin: mode}, api.QueryOptions{Namespace: job.Namespace})
+	if err != nil {
+		return false, err
+	}
+	view.Pins = append(pins, view.Pins...)
 	changes = len(view.Placements)+len(view.Stops) > 0
 	for _, g := range view.Groups {
 		changes = changes || g.Place+g.Stop+g.Replace > 0
@@ -88,7 +95,7 @@ func planJob(ctx context.Context, a *app, f *jobFile, s shape, path string) (cha
 	if a.namespace != "" {
 		again = append(again, "-namespace", quote(a.namespace))
 	}
-	again = append(append(again, f.arguments()...), quote(path))
+	again = append(append(append(again, f.arguments()...), pin.arguments()...), quote(path))
 	return changes, s.print(a.out, view, func(w io.Writer) error { return writePlan(w, view, strings.Join(again, " ")) })
 }
 
@@ -98,6 +105,7 @@ func writePlan(w io.Writer, v *api.JobPlanResponse, again string) error {
 	} else {
 		writeDiff(w, v.Diff)
 	}
+	writePins(w, v.Pins)
 	for _, g := range v.Groups {
 		fmt.Fprintf(w, "Group %q: %s\n", g.TaskGroup, groupPlanWords(g))
 	}
@@ -130,7 +138,10 @@ func writeDiff(w io.Writer, diff []state.DiffLine) {
 
 func writeDiffLines(w io.Writer, diff []state.DiffLine) {
 	for _, d := range diff {
+		image := imageDiff(d)
 		switch {
+		case image != "" && d.Old != "" && d.New != "":
+			fmt.Fprintf(w, "~ %s: %s\n", d.Path, image)
 		case d.Old == "":
 			fmt.Fprintf(w, "+ %s: %s\n", d.Path, clip(d.New))
 		case d.New == "":

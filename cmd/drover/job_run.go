@@ -22,6 +22,7 @@ const provenAfter = time.Second
 // runOptions are the flags of `job run`.
 type runOptions struct {
 	file       jobFile
+	pin        pinning
 	out        shape
 	detach     bool
 	enforce    bool
@@ -76,6 +77,7 @@ Exit code 0: every copy runs, or of a batch job has ended well, or you detached.
 		},
 	}
 	o.file.addFlags(cmd)
+	o.pin.addFlags(cmd)
 	o.out.addProgramFlags(cmd)
 	cmd.Flags().Lookup("json").Usage = "print the answer as JSON and return at once"
 	cmd.Flags().Lookup("template").Usage += ", and return at once"
@@ -105,7 +107,7 @@ func runJob(ctx context.Context, a *app, o runOptions, path string) error {
 	}
 	started := time.Now()
 	req := &api.JobRegisterRequest{Job: job, EnforceIndex: o.enforce, JobModifyIndex: o.checkIndex, PreserveCounts: o.keepCounts}
-	resp, err := c.RegisterJob(ctx, req, api.WriteOptions{Namespace: a.inNamespace()})
+	resp, err := o.pin.register(ctx, a, c, req)
 	if err != nil {
 		return err
 	}
@@ -122,11 +124,12 @@ func runJob(ctx context.Context, a *app, o runOptions, path string) error {
 	}
 	f := newFollower(a, c, resp.Namespace, resp.ID)
 	f.since, f.started, f.deadline, f.many = resp.Index, started, started.Add(o.timeout), copies(job) > manyCopies
-	return (&launch{follower: f, spec: job, version: resp.Version, work: map[uint64]*state.Job{}}).follow(ctx)
+	return (&launch{follower: f, spec: job, pin: req.Pin, version: resp.Version, work: map[uint64]*state.Job{}}).follow(ctx)
 }
 
 // sayRegistered says what a registration did.
 func sayRegistered(w io.Writer, resp *api.JobRegisterResponse) {
+	writePins(w, resp.Pins)
 	switch {
 	case !resp.Changed:
 		fmt.Fprintf(w, "Job %q is unchanged, version %d.\n", resp.ID, resp.Version)
@@ -141,6 +144,7 @@ func sayRegistered(w io.Writer, resp *api.JobRegisterResponse) {
 type launch struct {
 	*follower
 	spec    *state.Job
+	pin     string // how its tags were treated
 	version uint64
 	work    map[uint64]*state.Job // versions that copies were placed with
 }
@@ -242,7 +246,7 @@ func (l *launch) confirmed(ctx context.Context, t tally) bool {
 	if t.Kept == 0 {
 		return true
 	}
-	view, err := l.c.PlanJob(ctx, l.spec, api.QueryOptions{Namespace: l.namespace})
+	view, err := l.c.PlanJobAs(ctx, &api.JobPlanRequest{Job: l.spec, Pin: l.pin}, api.QueryOptions{Namespace: l.namespace})
 	if err != nil {
 		return false
 	}
