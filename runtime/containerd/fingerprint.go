@@ -51,7 +51,10 @@ func (d *Driver) Fingerprint(ctx context.Context) runtime.Fingerprint {
 		"driver.containerd.snapshotter": s.snapshotter,
 		"driver.containerd.embedded":    strconv.FormatBool(s.embedded),
 		"driver.docker":                 "1",
-		"driver.docker.version":         dockerVersion(version),
+		// As Nomad calls them, so that a job can ask for a node that allows what it needs.
+		"driver.docker.privileged.enabled": strconv.FormatBool(d.cfg.Policy.Privileged),
+		"driver.docker.volumes.enabled":    strconv.FormatBool(d.cfg.Policy.HostPaths),
+		"driver.docker.version":            dockerVersion(version),
 	} {
 		fp.Attributes[k] = v
 	}

@@ -48,9 +48,9 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	build(dir, "probe", probeEnv)
-	if raceDetector { // it makes the start of a process, of which each container needs several, ten times slower
-		build(dir, "daemon", daemonEnv)
-	}
+	// Static, so that it can be the init of a container, and without the race detector, which makes the start of a process, of which
+	// each container needs several, ten times slower.
+	build(dir, "daemon", daemonEnv)
 	return m.Run()
 }
 
@@ -243,11 +243,14 @@ func killHard(t *testing.T, pid func() int) {
 }
 
 // driver opens a driver for an agent on this host.
-func (h *host) driver(t *testing.T, node string) *Driver {
+func (h *host) driver(t *testing.T, node string, change ...func(*Config)) *Driver {
 	t.Helper()
 	exe := daemonBinary(t)
 	cfg := Config{NodeID: node, Address: h.address, DataDir: h.dir, SelfExe: exe, NoSync: true, Logger: h.log,
 		ClusterID: func() string { return "cluster-1" }}
+	for _, f := range change {
+		f(&cfg)
+	}
 	d, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -175,7 +175,8 @@ func openPath(root, rel string, create bool) (int, error) {
 }
 
 func openPart(at int, part string, create bool) (int, error) {
-	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	// Without O_NOFOLLOW, which with O_PATH would open a link itself, for the mount to follow.
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	fd, err := unix.Openat2(at, part, how)
 	if !create || !errors.Is(err, unix.ENOENT) {
 		return fd, err

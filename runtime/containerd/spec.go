@@ -209,7 +209,7 @@ func isolationOpts(spec runtime.TaskSpec, o options, at place) []oci.SpecOpts {
 		opts = append(opts, oci.WithHostNamespace(specs.NetworkNamespace))
 	}
 	if o.CgroupNS == "private" || o.CgroupNS == "" && cgroups.Mode() == cgroups.Unified {
-		opts = append(opts, oci.WithNamespacedCgroup())
+		opts = append(opts, oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.CgroupNamespace}))
 	}
 	if o.PIDMode == "host" {
 		opts = append(opts, oci.WithHostNamespace(specs.PIDNamespace))
@@ -219,9 +219,7 @@ func isolationOpts(spec runtime.TaskSpec, o options, at place) []oci.SpecOpts {
 	}
 	switch o.IPCMode {
 	case "host":
-		opts = append(opts, oci.WithHostNamespace(specs.IPCNamespace), oci.WithoutMounts("/dev/shm", "/dev/mqueue"),
-			oci.WithMounts([]specs.Mount{bind("/dev/shm", "/dev/shm", "rw", "nosuid", "nodev", "noexec"),
-				bind("/dev/mqueue", "/dev/mqueue", "rw", "nosuid", "nodev", "noexec")}))
+		opts = append(opts, oci.WithHostNamespace(specs.IPCNamespace), oci.WithoutMounts("/dev/shm", "/dev/mqueue"), oci.WithMounts(hostIPC()))
 	case "none":
 		opts = append(opts, oci.WithoutMounts("/dev/shm"))
 	}
@@ -238,6 +236,17 @@ func isolationOpts(spec runtime.TaskSpec, o options, at place) []oci.SpecOpts {
 		opts = append(opts, oci.WithTTY)
 	}
 	return opts
+}
+
+// hostIPC are the node's shared memory and message queues.
+func hostIPC() []specs.Mount {
+	var list []specs.Mount
+	for _, path := range []string{"/dev/shm", "/dev/mqueue"} {
+		if isDir(path) {
+			list = append(list, bind(path, path, "rw", "nosuid", "nodev", "noexec"))
+		}
+	}
+	return list
 }
 
 // rightOpts say what the process may do. The filter of system calls is last: it depends on the capabilities.

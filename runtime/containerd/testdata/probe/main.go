@@ -24,21 +24,28 @@ func main() {
 	}
 	args := append(os.Args[2:], "", "")
 	do, ok := map[string]func([]string){
-		"exit":  func(a []string) { os.Exit(number(a[0])) },
-		"print": func(a []string) { fmt.Println(a[0]); fmt.Fprintln(os.Stderr, a[1]) },
-		"env":   printEnv,
-		"args":  func(a []string) { fmt.Printf("%q\n", a[:len(a)-2]) },
-		"sleep": func([]string) { waitFor("/no/such/file") },
-		"after": func(a []string) { waitFor(a[0]); os.Exit(number(a[1])) },
-		"trap":  trap,
-		"eat":   func(a []string) { eat(number(a[0])); os.Exit(0) },
-		"fork":  func(a []string) { fork(number(a[0])) },
-		"cat":   cat,
-		"write": write,
-		"self":  self,
-		"echo":  echo,
-		"sizes": func([]string) { sizes() },
-		"hide":  func([]string) { hide() },
+		"exit":   func(a []string) { os.Exit(number(a[0])) },
+		"print":  func(a []string) { fmt.Println(a[0]); fmt.Fprintln(os.Stderr, a[1]) },
+		"env":    printEnv,
+		"args":   func(a []string) { fmt.Printf("%q\n", a[:len(a)-2]) },
+		"sleep":  func([]string) { waitFor("/no/such/file") },
+		"after":  func(a []string) { waitFor(a[0]); os.Exit(number(a[1])) },
+		"trap":   trap,
+		"eat":    func(a []string) { eat(number(a[0])); os.Exit(0) },
+		"fork":   func(a []string) { fork(number(a[0])) },
+		"cat":    cat,
+		"write":  write,
+		"self":   self,
+		"echo":   echo,
+		"sizes":  func([]string) { sizes() },
+		"hide":   func([]string) { hide() },
+		"stat":   stat,
+		"try":    func(a []string) { try(a[0]) },
+		"stdin":  func([]string) { stdin() },
+		"term":   func([]string) { term() },
+		"ls":     func(a []string) { ls(a[0]) },
+		"orphan": func([]string) { orphan() },
+		"burn":   func(a []string) { burn(number(a[0])) },
 	}[os.Args[1]]
 	if !ok {
 		fmt.Println("unknown command", os.Args[1])
@@ -184,6 +191,8 @@ func self([]string) {
 	dir, _ := os.Getwd()
 	net, _ := os.Readlink("/proc/self/ns/net")
 	fmt.Println("uid", os.Getuid(), "gid", os.Getgid())
+	groups, _ := os.Getgroups()
+	fmt.Println("groups", groups)
 	fmt.Println("hostname", host)
 	fmt.Println("dir", dir)
 	fmt.Println("pid", os.Getpid())
@@ -207,4 +216,97 @@ func self([]string) {
 	if os.WriteFile("/proc/sys/vm/swappiness", []byte("60"), 0) == nil {
 		fmt.Println("proc is writable")
 	}
+}
+
+// stat says whose the paths are.
+func stat(paths []string) {
+	for _, p := range paths {
+		if p == "" {
+			continue
+		}
+		var st syscall.Stat_t
+		if err := syscall.Stat(p, &st); err != nil {
+			fmt.Println(p, err)
+			continue
+		}
+		fmt.Printf("%s %o %d:%d %x\n", p, st.Mode&0o7777, st.Uid, st.Gid, st.Rdev)
+	}
+}
+
+// try says whether a file can be made.
+func try(path string) {
+	err := os.WriteFile(path, []byte("x"), 0o600)
+	fmt.Println("write", path, err)
+}
+
+// stdin says whether standard input is at its end or waits.
+func stdin() {
+	end := make(chan string, 1)
+	go func() {
+		n, err := os.Stdin.Read(make([]byte, 1))
+		end <- fmt.Sprint("stdin ended ", n, err)
+	}()
+	select {
+	case s := <-end:
+		fmt.Println(s)
+	case <-time.After(300 * time.Millisecond):
+		fmt.Println("stdin is open")
+	}
+}
+
+// term says which descriptors are a terminal.
+func term() {
+	for fd := range 3 {
+		_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		fmt.Println("terminal", fd, err == nil)
+	}
+	fmt.Fprintln(os.Stderr, "on stderr", os.Getenv("TERM"))
+}
+
+func ls(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		fail(err)
+	}
+	for _, e := range entries {
+		fmt.Println(e.Name())
+	}
+}
+
+// orphan leaves a dead grandchild behind and says whether somebody reaped it.
+func orphan() {
+	out, err := exec.Command("/proc/self/exe", "fork", "1").Output() // its child sleeps on and is an orphan
+	if err != nil {
+		fail(err)
+	}
+	fmt.Print("parent ", os.Getppid(), " pid ", os.Getpid(), " ", string(out))
+	paths, _ := os.ReadDir("/proc")
+	for _, p := range paths {
+		pid, err := strconv.Atoi(p.Name())
+		b, rerr := os.ReadFile("/proc/" + p.Name() + "/cmdline")
+		if err != nil || rerr != nil || pid == os.Getpid() || !strings.HasSuffix(string(b), "sleep\x00") {
+			continue
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		for range 200 {
+			if _, err := os.Stat("/proc/" + p.Name()); err != nil {
+				fmt.Println("reaped")
+				return
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+		fmt.Println("a zombie is left")
+	}
+}
+
+// burn uses a core for so many milliseconds of wall time and says how much of it there was.
+func burn(ms int) {
+	began := time.Now()
+	for time.Since(began) < time.Duration(ms)*time.Millisecond {
+	}
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		fail(err)
+	}
+	fmt.Println("cpu", (u.Utime.Sec+u.Stime.Sec)*1000+(u.Utime.Usec+u.Stime.Usec)/1000)
 }

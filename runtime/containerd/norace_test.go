@@ -1,5 +1,0 @@
-//go:build !race
-
-package containerd
-
-const raceDetector = false
