@@ -96,3 +96,17 @@ func (c *Client) FindAllocation(ctx context.Context, prefix string, q QueryOptio
 	}
 	return unique("alloc", prefix, meta.NextToken != "", items, func(a AllocListItem) string { return a.ID })
 }
+
+// Search finds what begins with a prefix, at most a few of each context.
+func (c *Client) Search(ctx context.Context, req SearchRequest, namespace string) (*SearchResponse, error) {
+	out := new(SearchResponse)
+	_, err := c.call(ctx, exchange{route: routeSearch, namespace: namespace, body: req}, out)
+	return out, err
+}
+
+// SearchFuzzy finds what contains a text, the nearest first, at most a few of each context.
+func (c *Client) SearchFuzzy(ctx context.Context, req FuzzySearchRequest, namespace string) (*FuzzySearchResponse, error) {
+	out := new(FuzzySearchResponse)
+	_, err := c.call(ctx, exchange{route: routeFuzzy, namespace: namespace, body: req}, out)
+	return out, err
+}

@@ -30,7 +30,7 @@ func queryParameters() map[string]queryParameter {
 		"namespace":            {text, "of what is named or listed; default means default, * in lists means all"},
 		"next_token":           {text, "begins a page: what the page before answered in " + headerNextToken},
 		"node_id":              {text, "the agent to ask, by its node ID or name; the one asked when it is absent"},
-		"server_id":            {text, "the server to ask, by its node ID or name"},
+		"server_id":            {text, "the server to ask, by its node ID or name; leader means the one that leads"},
 		"node":                 {text, "the agent meant, by its node ID or name"},
 		"offset":               {number, "bytes to leave out, from the origin on"},
 		"origin":               {object{"type": "string", "enum": []any{LogFromStart, LogFromEnd}}, "where offset counts from"},
