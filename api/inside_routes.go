@@ -61,24 +61,24 @@ func fileRoutes() []Route {
 		},
 		{
 			Name: routeFilesCat, Method: get, Path: at + "cat/{id}", Capability: CapReadFS, Where: AtOwner, Stream: true, Query: path(),
-			handler: stream(catFile), Doc: "read a file of an allocation",
+			Media: []string{"application/octet-stream"}, handler: stream(catFile), Doc: "read a file of an allocation",
 		},
 		{
 			Name: routeFilesReadAt, Method: get, Path: at + "readat/{id}", Capability: CapReadFS, Where: AtOwner, Stream: true,
-			Query: path("offset", "limit"), handler: stream(readFileAt), Doc: "read a part of a file of an allocation",
+			Query: path("offset", "limit"), Media: []string{"application/octet-stream"}, handler: stream(readFileAt), Doc: "read a part of a file of an allocation",
 		},
 		{
 			Name: routeFilesStream, Method: get, Path: at + "stream/{id}", Capability: CapReadFS, Where: AtOwner, Stream: true,
-			Query: path("offset", "origin", "follow", "plain"), handler: stream(streamFile),
+			Query: path("offset", "origin", "follow", "plain"), Media: []string{"application/json", "application/octet-stream"}, handler: stream(streamFile),
 			Doc: "read a file of an allocation and, unless follow=false, what is added to it, in JSON frames or plain",
 		},
 		{
 			Name: routeFilesPack, Method: get, Path: at + "archive/{id}", Capability: CapReadFS, Where: AtOwner, Stream: true,
-			Query: path(), Concurrency: 16, handler: stream(packFiles), Doc: "read a file or a directory of an allocation as a tar archive",
+			Query: path(), Concurrency: 16, Media: []string{"application/x-tar"}, handler: stream(packFiles), Doc: "read a file or a directory of an allocation as a tar archive",
 		},
 		{
 			Name: routeFilesUnpack, Method: put, Path: at + "archive/{id}", Capability: CapAllocExec, Where: AtOwner, Stream: true,
-			Query: path(), Concurrency: 16, MaxBody: maxArchive, handler: stream(unpackFiles),
+			Query: path(), Concurrency: 16, MaxBody: maxArchive, Media: []string{"application/json"}, handler: stream(unpackFiles),
 			Doc: "write the files of a tar archive below a directory of an allocation",
 		},
 	}

@@ -203,6 +203,10 @@ func responses(r *Route, s *schemas) object {
 		ok["content"] = content
 	}
 	out := object{"200": ok, "default": object{"$ref": "#/components/responses/Error"}}
+	if r.Upgrade {
+		delete(out, "200")
+		out["101"] = object{"description": "a websocket, whose messages docs/api.md describes"}
+	}
 	if r.Method == http.MethodGet && !r.Stream {
 		out["304"] = object{"description": "the answer is still the one that If-None-Match names"}
 	}

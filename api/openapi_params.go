@@ -13,6 +13,7 @@ func queryParameters() map[string]queryParameter {
 	flag := object{"type": "boolean"}
 	return map[string]queryParameter{
 		"address":              {text, "address of an agent: of a server's peer port, or of the gossip to join"},
+		"command":              {text, "to run: a JSON array of the program and its arguments"},
 		"consistent":           {flag, "the leader proves first that it leads"},
 		"copies":               {number, "nodes that are to have an image, whether they run it or not"},
 		"debug":                {number, "of a profile: 0 for the binary form, 1 and 2 for text"},
@@ -22,6 +23,7 @@ func queryParameters() map[string]queryParameter {
 		"format":               {text, "of metrics: json or prometheus"},
 		"id":                   {text, "ID of a server"},
 		"index":                {number, "of a read: wait for something newer than this Raft index; of events: begin at this one"},
+		"limit":                {number, "bytes at most"},
 		"local":                {flag, "only on the agent asked"},
 		"log_include_location": {flag, "with the file and line that wrote each line"},
 		"log_json":             {flag, "one JSON object a line"},
@@ -34,8 +36,10 @@ func queryParameters() map[string]queryParameter {
 		"node":                 {text, "the agent meant, by its node ID or name"},
 		"offset":               {number, "bytes to leave out, from the origin on"},
 		"origin":               {object{"type": "string", "enum": []any{LogFromStart, LogFromEnd}}, "where offset counts from"},
+		"path":                 {text, "of a file, from the allocation's directory on"},
 		"per_page":             {object{"type": "integer", "minimum": 0, "maximum": MaxPage}, "items of a page at most"},
 		"plain":                {flag, "accepted for compatibility: streams are always plain"},
+		"port":                 {text, "label or number of a port of the allocation"},
 		"prefix":               {text, "only the items whose ID begins with this"},
 		"pretty":               {flag, "indent the answer"},
 		"purge":                {flag, "forget the job once its copies have ended"},
@@ -47,7 +51,9 @@ func queryParameters() map[string]queryParameter {
 		"tail":                 {number, "only the last so many lines"},
 		"task":                 {text, "name of a task; may be absent where there is only one"},
 		"topic":                {object{"type": "array", "items": text}, "of events: Job, Job:web, Node:*; may stand several times"},
+		"tty":                  {flag, "give the command a terminal"},
 		"type":                 {text, "of a log: stdout or stderr; of health: server or client"},
+		"ws_handshake":         {flag, "the first message brings the token"},
 		"wait":                 {text, `how long a read with index waits at most: "30s", "5m"`},
 	}
 }
