@@ -47,6 +47,15 @@ func (t *tally) ranked() []miss {
 	return out
 }
 
+// reasons are the filters that exclude nodes, as a view.
+func (t *tally) reasons(a *ask) []state.Reason {
+	var out []state.Reason
+	for _, m := range t.ranked() {
+		out = append(out, state.Reason{Filter: m.filter, Detail: m.reason(a), Nodes: t.counts[m]})
+	}
+	return out
+}
+
 // nearest is the node that fails the fewest filters and, of those, lacks the smallest share of what is asked; -1 when there is
 // none that fails any.
 func (l *ledger) nearest(a *ask, t *tally) int {
@@ -144,9 +153,7 @@ func (p *pass) explainGroup(out *outcome, g *groupOutcome) state.GroupExplanatio
 	e := state.GroupExplanation{
 		TaskGroup: g.ask.group.Name, Wanted: g.ask.group.Count, Placed: p.liveCopies(out, g.ask.group.Name),
 		Unplaced: len(g.unplaced), NodesEvaluated: t.nodes, NodesFeasible: t.feasible,
-	}
-	for _, m := range t.ranked() {
-		e.Reasons = append(e.Reasons, state.Reason{Filter: m.filter, Detail: m.reason(g.ask), Nodes: t.counts[m]})
+		Reasons: t.reasons(g.ask), Wishes: p.ledger.fulfilled(g.ask, out.usage),
 	}
 	if len(g.unplaced) == 0 || t.feasible > 0 {
 		return e

@@ -128,7 +128,7 @@ func (p *pass) decide(job *state.Job) outcome {
 
 // prepare counts where the job's copies are, and has the ledger place them as the job's pool wants.
 func (p *pass) prepare(d *jobDiff) outcome {
-	p.ledger.algorithm = Algorithm(p.snap.SchedulerAlgorithm(state.PoolOf(d.job.NodePool), string(p.algorithm)))
+	p.algorithmFor(d.job)
 	out := outcome{diff: d, whole: true, due: d.due}
 	asks := make([]*ask, 0, len(d.groups))
 	for _, gd := range d.groups {
@@ -140,6 +140,11 @@ func (p *pass) prepare(d *jobDiff) outcome {
 		out.usage.add(a.TaskGroup, p.ledger.fleet.position(a.NodeID), 1)
 	}
 	return out
+}
+
+// algorithmFor has the ledger score nodes as the job's pool wants, or the cluster, or else this agent.
+func (p *pass) algorithmFor(job *state.Job) {
+	p.ledger.algorithm = Algorithm(p.snap.SchedulerAlgorithm(state.PoolOf(job.NodePool), string(p.algorithm)))
 }
 
 // decideGroup places what a group asks for, as far as the plan has room, and reports whether it had.

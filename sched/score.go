@@ -117,8 +117,8 @@ func (u *usage) spreadScore(a *ask, values []string, unnamed []int) float64 {
 	score, total := 0.0, 0.0
 	for i, s := range u.spread[a.group.Name] {
 		wanted := s.wanted(values[i], a.group.Count, unnamed[i])
-		score += s.weight * spreadScore(values[i], s.copies[values[i]], wanted, a.group.Count)
-		total += s.weight
+		score += float64(s.weight) * spreadScore(values[i], s.copies[values[i]], wanted, a.group.Count)
+		total += float64(s.weight)
 	}
 	if total == 0 {
 		return 0

@@ -133,6 +133,12 @@ func (s *story) do(verb string, args []string, groups [][]string) []string {
 		return s.decide(len(args) > 0)
 	case "why":
 		return explanation(Explain(w.snap(), "default", args[0], w.now))
+	case "why-alloc":
+		return allocExplanation(w.cur.opts.ExplainAlloc(w.snap(), w.latest(args[0]).ID, w.now))
+	case "why-node":
+		return nodeExplanation(ExplainNode(w.snap(), args[0], w.now))
+	case "warns":
+		return Warnings(w.snap(), s.job(args, groups))
 	case "show":
 		return s.show()
 	case "observe", "judge", "allow":

@@ -294,6 +294,78 @@ func explanation(e *state.Explanation) []string {
 		for _, c := range g.Suggestions {
 			out = append(out, fmt.Sprintf("  %s: %d nodes would fit", c.Change, c.Nodes))
 		}
+		for _, w := range g.Wishes {
+			out = append(out, "  "+wish(w))
+		}
+	}
+	return out
+}
+
+func wish(w state.Wish) string {
+	if w.Kind == state.WishAffinity {
+		return fmt.Sprintf("affinity %s (%d): %d copies on the %d nodes that fulfil it", w.Text, w.Weight, w.Copies, w.Nodes)
+	}
+	line := fmt.Sprintf("spread over %s (%d):", w.Text, w.Weight)
+	for _, v := range w.Values {
+		line += fmt.Sprintf(" %q has %d of %v on %d nodes;", v.Value, v.Copies, v.Wanted, v.Nodes)
+	}
+	return strings.TrimSuffix(line, ";")
+}
+
+func allocExplanation(e *state.AllocExplanation) []string {
+	out := []string{fmt.Sprintf("%s by %s, %d of %d nodes could have it", e.Name, e.Algorithm, e.NodesFeasible, e.NodesEvaluated)}
+	for _, n := range append([]state.NodeScore{e.Chosen}, e.RunnersUp...) {
+		line := fmt.Sprintf("  %d. %s scores %v", n.Rank, n.NodeName, n.Score)
+		if n.Rank == 0 {
+			line = fmt.Sprintf("  %s does not fit: %s", n.NodeName, strings.Join(n.Failed, "; "))
+		}
+		out = append(out, line)
+		for _, s := range n.Scores {
+			out = append(out, fmt.Sprintf("       %s %v: %s", s.Name, s.Score, s.Detail))
+		}
+	}
+	for _, r := range e.Reasons {
+		out = append(out, fmt.Sprintf("  %d nodes: %s: %s", r.Nodes, r.Filter, r.Detail))
+	}
+	for _, n := range e.Notes {
+		out = append(out, "  note: "+n)
+	}
+	return out
+}
+
+func nodeExplanation(e *state.NodeExplanation) []string {
+	if e == nil {
+		return []string{"no such node"}
+	}
+	out := []string{fmt.Sprintf("node %s is %s and %s", e.NodeName, e.Status, e.SchedulingEligibility), "  has  " + roomText(e.Total), "  free " + roomText(e.Free)}
+	for _, p := range e.Problems {
+		out = append(out, "  problem: "+p)
+	}
+	for _, f := range slices.Concat(e.Blocked, e.Groups) {
+		line := fmt.Sprintf("  %s.%s: %d here, %d more fit", f.JobID, f.TaskGroup, f.Here, f.More)
+		if f.Unplaced > 0 {
+			line += fmt.Sprintf(", %d are blocked", f.Unplaced)
+		}
+		if len(f.Failed) > 0 {
+			line += ": " + strings.Join(f.Failed, "; ")
+		} else if f.LimitedBy != "" {
+			line += ", then " + f.LimitedBy + " ends"
+		}
+		out = append(out, line)
+	}
+	if e.LeftOut > 0 {
+		out = append(out, fmt.Sprintf("  %d groups were not looked at", e.LeftOut))
+	}
+	return out
+}
+
+func roomText(r state.NodeRoom) string {
+	out := fmt.Sprintf("%d MHz, %d MiB, %d MiB disk, %d cores, %d ports", r.CPU, r.MemoryMB, r.DiskMB, r.Cores, r.DynamicPorts)
+	for _, d := range r.Devices {
+		out += fmt.Sprintf(", %d %s", d.Instances, d.ID)
+		if d.Shared {
+			out += " shared"
+		}
 	}
 	return out
 }

@@ -41,7 +41,11 @@ func (u *usage) add(group string, pos, by int) {
 		return
 	}
 	u.groups[group][pos] += by
-	n := u.fleet.nodes[pos].node
+	u.addOn(group, u.fleet.nodes[pos].node, by)
+}
+
+// addOn is add for what is counted by host or by value.
+func (u *usage) addOn(group string, n *state.Node, by int) {
 	for _, l := range u.limits[group] {
 		if v, ok := l.value(n); ok {
 			u.counts[l.key()][v] += by

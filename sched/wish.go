@@ -17,7 +17,7 @@ type affinities struct {
 
 type affinity struct {
 	check  *check
-	weight float64
+	weight int
 }
 
 func newAffinities(lists ...[]state.Affinity) *affinities {
@@ -25,7 +25,7 @@ func newAffinities(lists ...[]state.Affinity) *affinities {
 	for _, list := range lists {
 		for i := range list {
 			k := compile(list[i].Constraint())
-			as.wishes = append(as.wishes, affinity{k, float64(list[i].Weight)})
+			as.wishes = append(as.wishes, affinity{k, list[i].Weight})
 			as.total += math.Abs(float64(list[i].Weight))
 			as.unique = as.unique || k.unique
 		}
@@ -44,7 +44,7 @@ func (as *affinities) score(look lookup) float64 {
 	sum := 0.0
 	for _, w := range as.wishes {
 		if w.check.passes(look) {
-			sum += w.weight
+			sum += float64(w.weight)
 		}
 	}
 	return sum / as.total
@@ -53,7 +53,7 @@ func (as *affinities) score(look lookup) float64 {
 // spread is a wish that a group's copies be spread over the values of an attribute.
 type spread struct {
 	attribute string
-	weight    float64
+	weight    int
 	targets   map[string]int // value → percent of the copies; nil for an even spread
 	rest      int            // percent of all values that no target names
 }
@@ -71,7 +71,7 @@ func spreadsOf(job *state.Job, g *state.TaskGroup) []*spread {
 }
 
 func newSpread(s state.Spread) *spread {
-	out := &spread{attribute: s.Attribute, weight: float64(s.Weight), rest: 100}
+	out := &spread{attribute: s.Attribute, weight: s.Weight, rest: 100}
 	for _, t := range s.SpreadTarget {
 		if t.Value == "*" { // what is left is theirs anyway
 			continue
