@@ -31,7 +31,7 @@ func (a *Agent) backend() api.Backend {
 	if s := a.server; s != nil {
 		b.State, b.Writer, b.Operator, b.Nodes, b.Servers, b.Recovery = s.store, s, s, s, s, s
 		b.ImageNodes = s
-		b.Decider = api.Decider{Plan: s.plan, Explain: s.why, Garbage: sched.GarbageNow, Guard: s.guard}
+		b.Decider = s.readings()
 	}
 	if a.client != nil {
 		b.Owner, b.Inside = a.client, a.client
@@ -230,14 +230,6 @@ func (s *server) RemovePeer(ctx context.Context, id string) error {
 // TransferLeadership gives leadership to a server.
 func (s *server) TransferLeadership(ctx context.Context, id string) error {
 	return s.explainMembers(s.raft.Transfer(ctx, id))
-}
-
-func (s *server) plan(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView {
-	return s.schedOptions().DryRun(snap, job, now)
-}
-
-func (s *server) why(snap *state.Snapshot, namespace, jobID string, now int64) *state.Explanation {
-	return sched.Explain(snap, namespace, jobID, now)
 }
 
 // guard is how the eviction guard stands.

@@ -57,7 +57,7 @@ func (b *Backend) validate() error {
 	if slices.Contains([]any{b.Writer, b.Operator, b.Recovery, b.Nodes, b.Servers}, nil) {
 		return errors.New("make an API server: the backend of a server lacks its Writer, Operator, Recovery, Nodes or Servers")
 	}
-	if b.Decider.Plan == nil || b.Decider.Explain == nil || b.Decider.Garbage == nil || b.Decider.Guard == nil {
+	if !b.Decider.whole() {
 		return errors.New("make an API server: the backend of a server lacks a part of its Decider")
 	}
 	return nil
@@ -148,10 +148,21 @@ type Decider struct {
 	Plan func(snap *state.Snapshot, job *state.Job, now int64) *state.PlanView
 	// Explain says why copies of a stored job can or cannot be placed; nil when there is no such job.
 	Explain func(snap *state.Snapshot, namespace, jobID string, now int64) *state.Explanation
+	// ExplainAlloc says why a copy is on its node; nil when there is no such allocation.
+	ExplainAlloc func(snap *state.Snapshot, allocID string, now int64) *state.AllocExplanation
+	// ExplainNode says what could still fit on a node; nil when there is no such node.
+	ExplainNode func(snap *state.Snapshot, nodeID string, now int64) *state.NodeExplanation
+	// Warnings says what job asks for that registering it would not give.
+	Warnings func(snap *state.Snapshot, job *state.Job) []string
 	// Garbage removes what is over, however young: some commands of state.CollectGarbage, none when nothing is left.
 	Garbage func(snap *state.Snapshot, now int64) []state.Command
 	// Guard is how the eviction guard stands; asked on the leader.
 	Guard func() EvictionsView
+}
+
+// whole reports whether nothing is missing.
+func (d *Decider) whole() bool {
+	return d.Plan != nil && d.Explain != nil && d.ExplainAlloc != nil && d.ExplainNode != nil && d.Warnings != nil && d.Garbage != nil && d.Guard != nil
 }
 
 // PingFunc answers a liveness probe from memory.

@@ -99,9 +99,13 @@ func (h *herd) start(id string, server bool, change func(*Backend)) *agent {
 		a.store = state.NewStore()
 		b.State, b.Writer, b.Operator, b.Nodes, b.Servers = a.store, a, a, protocolFake{a}, protocolFake{a}
 		b.Recovery = recoveryFake{a}
-		b.Decider = Decider{Plan: fakePlan, Explain: fakeExplain, Garbage: fakeGarbage, Guard: func() EvictionsView {
-			return EvictionsView{Pools: []PoolGuard{{NodePool: "default", Nodes: 4, Silent: 2, Holding: true}}}
-		}}
+		b.Decider = Decider{
+			Plan: fakePlan, Explain: fakeExplain, ExplainAlloc: fakeExplainAlloc, ExplainNode: fakeExplainNode, Garbage: fakeGarbage,
+			Warnings: func(*state.Snapshot, *state.Job) []string { return nil },
+			Guard: func() EvictionsView {
+				return EvictionsView{Pools: []PoolGuard{{NodePool: "default", Nodes: 4, Silent: 2, Holding: true}}}
+			},
+		}
 	}
 	if change != nil {
 		change(&b)

@@ -84,7 +84,7 @@ func registerJob(c *call, req *registerEnvelope) (*JobRegisterResponse, error) {
 		return nil, err
 	}
 	out := c.registered(res)
-	out.Warnings, out.Pins = warnings, pins
+	out.Warnings, out.Pins = append(warnings, c.s.b.Decider.Warnings(c.s.b.State.Snapshot(), job)...), pins
 	return out, nil
 }
 
@@ -149,7 +149,7 @@ func planJob(c *call, req *planEnvelope) (*JobPlanResponse, error) {
 	if view == nil {
 		return nil, fmt.Errorf("plan job %s: no answer", job.ID)
 	}
-	return &JobPlanResponse{PlanView: *view, Warnings: warnings, Pins: pins}, nil
+	return &JobPlanResponse{PlanView: *view, Warnings: append(warnings, c.s.b.Decider.Warnings(snap, job)...), Pins: pins}, nil
 }
 
 func listJobAllocs(c *call, snap *state.Snapshot) ([]AllocListItem, error) {
@@ -180,7 +180,7 @@ func explainJob(c *call, snap *state.Snapshot) (*state.Explanation, error) {
 	if _, err := c.job(snap); err != nil {
 		return nil, err
 	}
-	e := c.s.b.Decider.Explain(snap, c.opts.namespace, c.id(), max(snap.LatestTime(), c.s.b.Now()))
+	e := c.s.b.Decider.Explain(snap, c.opts.namespace, c.id(), c.clusterNow(snap))
 	if e == nil {
 		return nil, noJob(c.opts.namespace, c.id())
 	}

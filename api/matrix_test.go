@@ -62,6 +62,8 @@ func fixtures() map[string]fixture {
 		routeNodeAllocs:     {id: nodeID, unknown: CodeNotFound},
 		routeNodeEligible:   {id: nodeID, unknown: CodeNotFound, body: func(*matrix) any { return EligibilityRequest{Eligibility: "ineligible"} }},
 		routeNodeLost:       {id: nodeID, unknown: CodeNotFound},
+		routeNodeWhy:        {id: nodeID, unknown: CodeNotFound},
+		routeAllocWhy:       {id: allocID, unknown: CodeNotFound},
 		routeAllocs:         {},
 		routeAlloc:          {id: allocID, unknown: CodeNotFound},
 		routeAllocStop:      {id: allocID, unknown: CodeNotFound},

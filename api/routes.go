@@ -74,6 +74,7 @@ func Routes() []Route {
 		verbRoutes(),
 		toolRoutes(),
 		watchingRoutes(),
+		whyRoutes(),
 		protocolRoutes(),
 		imageRoutes(),
 	)

@@ -82,6 +82,7 @@ func newAlloc(a *app) *cobra.Command {
 		newAllocLogs(a),
 		newAllocStop(a),
 		newAllocRestart(a),
+		newAllocWhy(a),
 	), "allocs", "allocation", "container", "pod")
 }
 
@@ -90,6 +91,7 @@ func newNode(a *app) *cobra.Command {
 		newNodeStatus(a),
 		newNodeEligibility(a),
 		newNodeLost(a),
+		newNodeWhy(a),
 	), "nodes", "machine")
 }
 

@@ -114,10 +114,14 @@ func queued(s api.JobSummary) int {
 	return n
 }
 
+// maxSuggested bounds the changes that `job status` suggests for a group; `job why` lists them all.
+const maxSuggested = 3
+
 // jobStatus is what `job status` shows of one job.
 type jobStatus struct {
 	*api.JobView
 	Allocations []api.AllocListItem
+	Explanation *state.Explanation `json:",omitempty"` // of a job with copies that cannot be placed
 }
 
 func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, o jobStatusOptions) error {
@@ -137,6 +141,14 @@ func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s sha
 		return err
 	}
 	st := jobStatus{JobView: job, Allocations: allocs}
+	if job.Blocked != nil && !o.short {
+		st.Explanation, err = fetch(r, q, func(q api.QueryOptions) (*state.Explanation, api.QueryMeta, error) {
+			return c.ExplainJob(ctx, found.ID, q)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return s.printNamed(r.app.out, st, st.ID, func(w io.Writer) error {
 		if err := st.write(w, o); err != nil || o.short {
 			return err
@@ -168,7 +180,13 @@ func (st jobStatus) write(w io.Writer, o jobStatusOptions) error {
 		return err
 	}
 	if b := st.Blocked; b != nil {
-		fmt.Fprintf(w, "\nNot placed since %s: %s\n  drover job why %s   says what would help\n", when(b.Since), b.Reason, st.ID)
+		fmt.Fprintf(w, "\nNot placed since %s: %s\n", when(b.Since), b.Reason)
+		if st.Explanation != nil {
+			for _, g := range st.Explanation.Groups {
+				writeSuggestions(w, g.Suggestions[:min(len(g.Suggestions), maxSuggested)])
+			}
+		}
+		fmt.Fprintf(w, "  drover job why %s   says more\n", st.ID)
 	}
 	if !st.Stop {
 		writeFailed(w, failedNow(st.Job, st.Allocations))
