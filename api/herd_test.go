@@ -516,7 +516,7 @@ func testNode(id string) *state.Node {
 		PeerAddr: id + ":4647", HTTPAddr: id + ":4646", HostIP: "10.0.0.1", Attributes: map[string]string{"kernel.name": "linux"},
 		Drivers:   map[string]state.DriverInfo{"exec": {Detected: true, Healthy: true}},
 		Resources: state.NodeResources{CPU: 4000, MemoryMB: 4096, DiskMB: 10_000, MinDynamicPort: 20000, MaxDynamicPort: 20099},
-		Level:     2, Boot: 1, BootID: "kernel-1",
+		Level:     state.MaxLevel, Boot: 1, BootID: "kernel-1",
 	}
 }
 

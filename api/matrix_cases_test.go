@@ -77,6 +77,8 @@ func runMatrix(t *testing.T, f func(t *testing.T, m *matrix, r *Route, fx fixtur
 				m := &matrix{h: h}
 				h.gone = true
 				h.must(state.RegisterNode{Node: testNode("n1")})
+				h.must(state.RaiseLevel{Term: testTerm, Level: state.MaxLevel})
+				h.must(state.UpsertNodePool{Pool: &state.NodePool{Name: "gpu"}})
 				m.alloc = h.place("web", "c1").ID
 				h.importTestImage()
 				var b bytes.Buffer

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/drover-io/drover/state"
 )
 
 var rewrite = flag.Bool("rewrite", false, "accept what the tests print as what they want")
@@ -45,6 +47,7 @@ const planOfNew = "a plan of a job that does not exist says what registering it 
 
 func jobID(*matrix) string     { return "web" }
 func nodeID(*matrix) string    { return "n1" }
+func poolName(*matrix) string  { return "gpu" }
 func allocID(m *matrix) string { return m.alloc }
 
 func fixtures() map[string]fixture {
@@ -111,6 +114,16 @@ func fixtures() map[string]fixture {
 		routeJobStatuses:    {},
 		routeJobSummary:     {id: jobID, unknown: CodeNotFound},
 		routeRegions:        {},
+
+		routeSchedulerConfig:    {},
+		routeSchedulerConfigSet: {body: func(*matrix) any { return SchedulerConfigRequest{SchedulerAlgorithm: "spread"} }},
+		routeNodePools:          {},
+		routeNodePoolPut:        {body: func(*matrix) any { return state.NodePool{Name: "edge"} }},
+		routeNodePool:           {id: poolName, unknown: CodeNotFound},
+		routeNodePoolDelete:     {id: poolName, unknown: CodeNotFound},
+		routeNodePoolNodes:      {id: poolName, unknown: CodeNotFound},
+		routeNodePoolJobs:       {id: poolName, unknown: CodeNotFound},
+
 		routeEvents:         {query: "topic=Job:web&index=1&follow=false"},
 		routeImages:         {},
 		routeImageImport:    {query: "name=app:1&copies=2", body: func(*matrix) any { return []byte("an archive") }},

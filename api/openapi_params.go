@@ -14,6 +14,7 @@ func queryParameters() map[string]queryParameter {
 	return map[string]queryParameter{
 		"address":              {text, "address of an agent: of a server's peer port, or of the gossip to join"},
 		"command":              {text, "to run: a JSON array of the program and its arguments"},
+		"cas":                  {number, "write only when the stored ModifyIndex is this one, 0 for never written"},
 		"consistent":           {flag, "the leader proves first that it leads"},
 		"copies":               {number, "nodes that are to have an image, whether they run it or not"},
 		"debug":                {number, "of a profile: 0 for the binary form, 1 and 2 for text"},

@@ -70,6 +70,7 @@ func Routes() []Route {
 		fileRoutes(),
 		agentRoutes(),
 		operatorRoutes(),
+		placementRoutes(),
 		recoveryRoutes(),
 		verbRoutes(),
 		toolRoutes(),

@@ -141,8 +141,12 @@ func (s *Server) mux(routes []Route, gates map[string]*gate, who func(*http.Requ
 			byPath[r.Path][m] = r
 		}
 	}
-	m := http.NewServeMux()
+	m, pools := http.NewServeMux(), http.NewServeMux()
 	for path, methods := range byPath {
+		m := m
+		if strings.HasPrefix(path, nodePoolPaths) {
+			m = pools
+		}
 		m.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			rt := methods[r.Method]
 			if rt == nil {
@@ -152,17 +156,27 @@ func (s *Server) mux(routes []Route, gates map[string]*gate, who func(*http.Requ
 			s.handle(w, r, rt, gates[rt.Name], who(r))
 		})
 	}
-	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, NewError(CodeNoRoute, "the paths are in the documentation of the API, they begin with /v1/", "there is no path %s", r.URL.Path))
-	})
+	for _, m := range []*http.ServeMux{m, pools} {
+		m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			writeError(w, NewError(CodeNoRoute, "the paths are in the documentation of the API, they begin with /v1/", "there is no path %s", r.URL.Path))
+		})
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The deadline that bounded the writing of an earlier answer on this connection is not this one's.
 		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return // the connection is gone
 		}
+		if strings.HasPrefix(r.URL.Path, nodePoolPaths) {
+			pools.ServeHTTP(w, r)
+			return
+		}
 		m.ServeHTTP(w, r)
 	})
 }
+
+// nodePoolPaths begin the paths of node pools. They have a mux of their own: one mux cannot tell the pool named "allocations" from
+// the allocations of a node with the ID "pool". No node has that one.
+const nodePoolPaths = "/v1/node/pool/"
 
 // wrongMethod answers a method that the path has no route for: OPTIONS with those that it has, any other with an error.
 func (s *Server) wrongMethod(w http.ResponseWriter, r *http.Request, methods map[string]*Route) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/drover-io/drover/state"
@@ -205,8 +206,25 @@ func held(snap *state.Snapshot, nodeID string) (sum state.AllocResources, n int)
 		sum.CPU += a.Resources.CPU
 		sum.MemoryMB += a.Resources.MemoryMB
 		sum.DiskMB += a.Resources.DiskMB
+		sum.MemoryMaxMB += a.Resources.MemoryMaxMB
+		sum.Cores = append(sum.Cores, a.Resources.Cores...)
+		sum.Devices = addDevices(sum.Devices, a.Resources.Devices)
 	}
+	slices.Sort(sum.Cores)
 	return sum, n
+}
+
+// addDevices adds what an allocation holds to what others do, by kind.
+func addDevices(sum, more []state.AllocDevice) []state.AllocDevice {
+	for _, d := range more {
+		i := slices.IndexFunc(sum, func(o state.AllocDevice) bool { return o.ID() == d.ID() })
+		if i < 0 {
+			sum = append(sum, state.AllocDevice{Vendor: d.Vendor, Type: d.Type, Name: d.Name})
+			i = len(sum) - 1
+		}
+		sum[i].IDs = append(sum[i].IDs, d.IDs...)
+	}
+	return sum
 }
 
 func nodeListItem(snap *state.Snapshot, n *state.Node) NodeListItem {

@@ -118,10 +118,12 @@ func (t *tx) putPool(p *NodePool) {
 		p.CreateIndex = t.index
 	}
 	t.next.pools.put(p.Name, p)
+	t.next.poolsIndex = t.index
 	t.changes.pools = append(t.changes.pools, p.Name)
 }
 
 func (t *tx) removePool(name string) {
 	t.next.pools.remove(name)
+	t.next.poolsIndex = t.index
 	t.changes.pools = append(t.changes.pools, name)
 }

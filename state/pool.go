@@ -80,6 +80,9 @@ func (s *Snapshot) NodePools() iter.Seq[*NodePool] {
 	return slices.Values(all)
 }
 
+// NodePoolsIndex is the Raft index at which a node pool last came, changed or went, or a later one: that of the last restore.
+func (s *Snapshot) NodePoolsIndex() uint64 { return s.poolsIndex }
+
 // SchedulerConfig is how an operator told the cluster to place, nil until then.
 func (s *Snapshot) SchedulerConfig() *SchedulerConfig { return s.meta.Scheduler }
 

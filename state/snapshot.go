@@ -25,6 +25,7 @@ type Snapshot struct {
 
 	allocsByJob   *btree.BTreeG[*Alloc]
 	allocsByNode  *btree.BTreeG[*Alloc]
+	poolsIndex    uint64 // of the last change of a pool: bookkeeping like the dirty indexes
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
 	nodesDirty    dirtyIndex
