@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -28,6 +29,10 @@ func (hostNetwork) Listen(ctx context.Context, addr string) (net.Listener, error
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without "listen tcp" and the address, which are said already
+		}
 		return nil, fmt.Errorf("listen on %s: %w; another program may have the port: look with `ss -ltnp`, or set ports{} in the configuration", addr, err)
 	}
 	return l, nil

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: runc to run containers and, for the tests, containerd 1.6 beside the embedded one
-# and a C compiler for the race detector. A host that has them, or is not root, is left alone.
+# a C compiler for the race detector, and shells whose completion is tested. A host that has them, or is not root, is left alone.
 set -eu
 missing=()
 command -v runc >/dev/null || missing+=(runc)
 if [ "${WITH_TESTS:-}" = 1 ]; then
   command -v containerd >/dev/null || missing+=(containerd)
+  for shell in zsh fish; do command -v $shell >/dev/null || missing+=($shell); done # completion is tried in every shell
+  [ -e /usr/share/bash-completion/bash_completion ] || missing+=(bash-completion)
   command -v gcc >/dev/null || missing+=(gcc libc6-dev) # the race detector needs cgo
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0

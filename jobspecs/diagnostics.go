@@ -57,11 +57,22 @@ func (ds Diagnostics) Error() string {
 
 // String returns "file:line:column: message", without the source line.
 func (d Diagnostic) String() string {
-	s := fmt.Sprintf("%s:%d:%d: %s", d.File, d.Line, d.Column, d.Message)
+	s := d.place() + " " + d.Message
 	if d.Detail != "" {
 		s += " (" + strings.TrimSuffix(d.Detail, ".") + ")"
 	}
 	return s
+}
+
+// place says where the diagnostic is. A value of the command line or the environment has no lines to count: the source line below
+// shows it whole.
+func (d Diagnostic) place() string {
+	for _, prefix := range []string{"-var", "DROVER_VAR_", "NOMAD_VAR_"} {
+		if d.File == prefix || strings.HasPrefix(d.File, prefix) && !strings.HasPrefix(d.File, "-var-") {
+			return d.File + ":"
+		}
+	}
+	return fmt.Sprintf("%s:%d:%d:", d.File, d.Line, d.Column)
 }
 
 // collector gathers diagnostics while a job is read.
@@ -256,7 +267,7 @@ func (ds Diagnostics) WriteTo(w io.Writer, color bool, width int) error {
 		if d.Severity == Warning {
 			code = "1;33"
 		}
-		fmt.Fprintf(&b, "%s %s %s\n", paint("1", fmt.Sprintf("%s:%d:%d:", d.File, d.Line, d.Column)), paint(code, string(d.Severity)+":"),
+		fmt.Fprintf(&b, "%s %s %s\n", paint("1", d.place()), paint(code, string(d.Severity)+":"),
 			paint("1", d.Message))
 		if d.Source != "" {
 			fmt.Fprintf(&b, "%6d | %s\n", d.Line, d.Source)

@@ -53,7 +53,7 @@ func TestAgentCommand(t *testing.T) {
 		t.Errorf("a second agent on one data directory: exit %d\n%s", second.code, second.all())
 	}
 	busy := append(agentArgs(t, "--data-dir", filepath.Join(h.tmp, "other")), "-http-port", args[5])
-	if second := h.run(busy...); second.code != 1 || !strings.Contains(second.err, "address already in use") {
+	if second := h.run(busy...); second.code != 1 || !strings.Contains(second.err, "address already in use") || strings.Count(second.err, "listen") != 1 {
 		t.Errorf("a busy port: exit %d\n%s", second.code, second.all())
 	}
 	if code := x.end(); code != 0 || !strings.Contains(x.out.String(), "Agent stopped. What it ran runs on") {
@@ -86,6 +86,7 @@ func TestCompletion(t *testing.T) {
 	h.must("job", "run", "--detach", h.file("web.hcl", job("web", "service", 1, `stdout = "x"`)))
 	h.waitCopies("web", 1, "running")
 	id := h.idOf("web.g[0]")
+	h.must("context", "set", "prod", "--address", "x:1")
 	for _, c := range []struct{ line, want string }{
 		{"job status ", "web\trunning\n"},
 		{"stop w", "web\trunning\n"},
@@ -96,6 +97,14 @@ func TestCompletion(t *testing.T) {
 		{"job stop web ", ""},
 		{"server members ", ""},
 		{"completion ", "install\tPut the completion where new shells of the user find it\nbash\nzsh\nfish\n"},
+		{"job status --namespace ", "default\t1 job\n"},
+		{"job status --output ", "table\nwide\njson\nyaml\nname\n"},
+		{"job wait --for comp", "running\ncomplete\nhealthy\ndead\nstopped\n"},
+		{"monitor --node n", "n1\tserver alive\n"},
+		{"server force-leave ", "n1\tserver alive\n"},
+		{"explain job.all", "job.all_at_once\tplace all copies of a group or none\n"},
+		{"--context ", "prod\n"},
+		{"context use ", "prod\n"},
 		{"jo", "job\tRun and look at jobs\n"},
 	} {
 		words := strings.Split(c.line, " ")

@@ -97,3 +97,20 @@ func offer(out []string, word, name, about string) []string {
 	}
 	return append(out, name+"\t"+about)
 }
+
+// completeNamespaces offers the namespaces that jobs live in, and the one that stands for all.
+func (a *app) completeNamespaces(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	a.namespace = "" // what is being typed names none yet
+	return a.complete(cmd, nil, func(ctx context.Context, c *api.Client) ([]string, error) {
+		jobs, _, err := c.Jobs(ctx, api.QueryOptions{Namespace: api.AllNamespaces, Stale: true})
+		counts := map[string]int{}
+		for _, j := range jobs {
+			counts[j.Namespace]++
+		}
+		var out []string
+		for _, ns := range sortedKeys(counts) {
+			out = offer(out, word, ns, plural(counts[ns], "job"))
+		}
+		return out, err
+	})
+}

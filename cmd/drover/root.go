@@ -51,6 +51,10 @@ cluster's state among themselves; what runs on a machine that dies runs elsewher
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(usageTemplate)
 	a.addGlobalFlags(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("context", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return a.completeContexts(cmd, nil, word)
+	})
+	_ = root.RegisterFlagCompletionFunc("namespace", a.completeNamespaces)
 	root.AddGroup(&cobra.Group{ID: groupNouns, Title: "Commands:"}, &cobra.Group{ID: groupShort, Title: "Short forms:"},
 		&cobra.Group{ID: groupOther, Title: "Other commands:"})
 	root.AddCommand(commands(a)...)
