@@ -29,6 +29,7 @@ func newOperator(a *app) *cobra.Command {
 		newOperatorAPI(a),
 		newOperatorMetrics(a),
 		newOperatorDebug(a),
+		newRecover(a),
 	)
 }
 
