@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,10 +34,14 @@ func (s *server) Survey(ctx context.Context) (*api.RecoveryView, error) {
 		LastIndex: at.LastIndex, LastTerm: at.LastTerm, CommitIndex: min(max(at.Commit, at.Snapshot, known.Commit), at.LastIndex),
 		InTouch: known.At, Led: known.Leader == s.a.id.NodeID,
 	}
+	if leader != "" {
+		v.InTouch, v.Led = time.Now().UnixNano(), s.raft.IsLeader()
+	}
 	entries, err := s.raft.Entries(v.CommitIndex, maxInDoubtRead)
 	if err != nil {
 		return nil, err
 	}
+	entries = slices.DeleteFunc(entries, func(e consensus.Entry) bool { return e.Index > v.LastIndex }) // written since
 	v.InDoubtAll = len(entries)
 	for _, e := range entries[max(0, len(entries)-maxInDoubt):] {
 		v.InDoubt = append(v.InDoubt, api.InDoubt{Index: e.Index, Description: state.Describe(e.Data)})
@@ -140,6 +145,9 @@ func nameOr(p api.RecoveryServer) string {
 
 // risks says what is kept and what may be lost.
 func risks(v *api.RecoveryView, now time.Time) []string {
+	if v.Leader != "" {
+		return []string{"nothing: the cluster has a leader"}
+	}
 	out := []string{fmt.Sprintf("kept: everything up to entry %d, which this server knows to be committed", v.CommitIndex)}
 	if v.InDoubtAll > 0 {
 		out = append(out, fmt.Sprintf("in doubt: entries %d to %d (%d commands) are in this server's log and not known to be committed; they will count "+

@@ -42,7 +42,7 @@ is gone. It is refused while there is a leader, and, unless forced, while a majo
 			if dryRun {
 				return s.print(a.out, v, func(w io.Writer) error { return printSurvey(w, v) })
 			}
-			if !s.given() {
+			if !s.given() && v.Leader == "" {
 				if err := printSurvey(a.out, v); err != nil {
 					return err
 				}

@@ -199,10 +199,10 @@ func printSnapshot(w io.Writer, v snapshotView, jobs bool) error {
 	}
 	var rows [][]string
 	for _, r := range v.Records {
-		rows = append(rows, []string{r.Kind, strconv.Itoa(r.Count), strconv.FormatInt(r.Bytes, 10)})
+		rows = append(rows, []string{r.Kind, strconv.Itoa(r.Count), fmt.Sprintf("%d bytes", r.Bytes)})
 	}
 	fmt.Fprintln(w)
-	if err := table(w, "Record|Count|Bytes", rows); err != nil || !jobs {
+	if err := table(w, "Record|Count|Size", rows); err != nil || !jobs {
 		return err
 	}
 	rows = nil
