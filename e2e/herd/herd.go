@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	HostContainerd string
 	// Containerd is a containerd binary to start on each machine before its agent; "" leaves it to the agent to bring its own.
 	Containerd string
+	// ServersOnly makes servers that run no work.
+	ServersOnly bool
 	// Loopback makes no machines: the agents share this one's loopback interface, each with ports of its own. For where the
 	// kernel gives no namespaces; a machine's death can then only be declared.
 	Loopback bool
@@ -61,6 +64,7 @@ type Node struct {
 	API    *api.Client
 
 	herd       *Herd
+	cluster    int // 0 is the first
 	base       int // port of the API; peers and gossip have the next two
 	agent      int // PID of the agent on the machine; 0 when none was started
 	containerd int
@@ -131,14 +135,16 @@ func (n *Node) Addr() string { return fmt.Sprintf("http://%s:%d", n.IP, n.base) 
 // config is the agent's configuration file.
 func (n *Node) config() string {
 	var join []string
+	expect := 0
 	for _, o := range n.herd.Nodes {
-		if o.Server {
+		if o.Server && o.cluster == n.cluster {
+			expect++
 			join = append(join, fmt.Sprintf("\"%s:%d\"", o.IP, o.base+2))
 		}
 	}
 	role := ""
 	if n.Server {
-		role = fmt.Sprintf("server {\n  enabled          = true\n  bootstrap_expect = %d\n}\n", n.herd.Servers)
+		role = fmt.Sprintf("server {\n  enabled          = true\n  bootstrap_expect = %d\n}\n", expect)
 	}
 	ports := ""
 	if n.herd.Loopback {
@@ -157,13 +163,44 @@ insecure  = true # the bridge is this machine's own
 log_level = "debug"
 
 %sclient {
-  enabled = true
+  enabled = %v
 %s  server_join {
     retry_join = [%s]
   }
 }
 %s%s
-`, n.Name, filepath.Join(n.Dir, "data"), n.IP.String(), role, ports, strings.Join(join, ", "), driver, n.herd.Config)
+`, n.Name, filepath.Join(n.Dir, "data"), n.IP.String(), role, n.works(), ports, strings.Join(join, ", "), driver, n.herd.Config)
+}
+
+// works reports whether the machine runs work.
+func (n *Node) works() bool { return !n.Server || !n.herd.ServersOnly }
+
+// Move gives the machine another address. Its agent must be stopped, and told of the new one by starting it again.
+func (n *Node) Move() error {
+	if err := n.Readdress(); err != nil {
+		return err
+	}
+	n.API.Close()
+	var err error
+	n.API, err = api.New(api.Config{Addr: n.Addr()})
+	return err
+}
+
+// AddCluster boots the machines of another cluster on the same wire and starts their agents.
+func (h *Herd) AddCluster(servers, clients int) ([]*Node, error) {
+	first := len(h.Nodes)
+	for i := range servers + clients {
+		if err := h.addNode(fmt.Sprintf("m%d", first+i+1), i < servers); err != nil {
+			return nil, err
+		}
+		h.Nodes[first+i].cluster = first
+	}
+	for _, n := range h.Nodes[first:] {
+		if err := n.StartAgent(); err != nil {
+			return nil, err
+		}
+	}
+	return h.Nodes[first:], nil
 }
 
 // StartAgent starts the machine's agent, and its containerd before when it has one of its own.
@@ -273,8 +310,13 @@ func (h *Herd) Up() []*Node {
 
 // WaitReady waits until there is a leader and every machine that is on is a ready node.
 func (h *Herd) WaitReady(ctx context.Context, timeout time.Duration) (time.Duration, error) {
+	return h.WaitReadyAt(ctx, timeout, h.Nodes)
+}
+
+// WaitReadyAt is WaitReady for the nodes of one cluster.
+func (h *Herd) WaitReadyAt(ctx context.Context, timeout time.Duration, of []*Node) (time.Duration, error) {
 	return waitfor.True(ctx, timeout, 20*time.Millisecond, func(ctx context.Context) error {
-		up := h.Up()
+		up := slices.DeleteFunc(h.Up(), func(n *Node) bool { return !slices.Contains(of, n) })
 		if len(up) == 0 {
 			return errors.New("no agent is running")
 		}
@@ -287,7 +329,7 @@ func (h *Herd) WaitReady(ctx context.Context, timeout time.Duration) (time.Durat
 			ready[x.Name] = x.Status == "ready"
 		}
 		for _, n := range up {
-			if !ready[n.Name] {
+			if n.works() && !ready[n.Name] {
 				return fmt.Errorf("node %s is not ready", n.Name)
 			}
 		}

@@ -27,6 +27,7 @@ type Machine struct {
 	IP   net.IP
 	Dir  string // its disk: survives a death and a reboot
 
+	number byte // of its link, the last of its first address
 	wire   *Wire
 	shared bool          // shares the host's mounts and processes, so that the host's containerd can serve it
 	local  *localMachine // no namespaces at all: processes of this machine on its loopback interface
@@ -43,7 +44,8 @@ func (w *Wire) NewMachine(name, dir string, shared bool) (*Machine, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	return &Machine{Name: name, IP: w.nextIP(), Dir: dir, wire: w, shared: shared}, nil
+	ip := w.nextIP()
+	return &Machine{Name: name, IP: ip, Dir: dir, number: ip.To4()[3], wire: w, shared: shared}, nil
 }
 
 // Boot starts the machine's init with a new boot ID and plugs its network in.
@@ -188,6 +190,20 @@ func (m *Machine) CutLink() error { return m.wire.setLink(m, false) }
 
 // HealLink plugs it in again.
 func (m *Machine) HealLink() error { return m.wire.setLink(m, true) }
+
+// Readdress gives a running machine another address; what runs on it runs on.
+func (m *Machine) Readdress() error {
+	pid := m.InitPID()
+	if m.local != nil || pid == 0 {
+		return fmt.Errorf("machine %s is off, or has no network of its own", m.Name)
+	}
+	ip := m.wire.nextIP()
+	if err := readdress(pid, m.IP, ip); err != nil {
+		return fmt.Errorf("give machine %s the address %s: %w", m.Name, ip, err)
+	}
+	m.IP = ip
+	return nil
+}
 
 // Die cuts the link and then kills everything on the machine: agent, containerd, shims, tasks.
 func (m *Machine) Die() error {

@@ -71,7 +71,7 @@ func (w *Wire) nextIP() net.IP {
 	return net.IPv4(10, 99, 0, w.last)
 }
 
-func linkName(m *Machine) string { return fmt.Sprintf("m%d", m.IP.To4()[3]) }
+func linkName(m *Machine) string { return fmt.Sprintf("m%d", m.number) }
 
 // plug makes the veth pair of a machine: one end on the bridge, the other eth0 inside.
 func (w *Wire) plug(m *Machine, pid int) error {
