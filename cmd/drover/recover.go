@@ -2,11 +2,9 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +46,7 @@ is gone. It is refused while there is a leader, and, unless forced, while a majo
 				}
 			}
 			if v.Leader == "" && (len(v.Refusals) == 0 || force) && !yes {
-				if err := a.confirm(fmt.Sprintf("Recover the cluster from server %s alone?", orElse(v.Name, v.NodeID))); err != nil {
+				if err := a.confirm(bufio.NewReader(a.in), fmt.Sprintf("Recover the cluster from server %s alone?", orElse(v.Name, v.NodeID))); err != nil {
 					return err
 				}
 			}
@@ -64,22 +62,6 @@ is gone. It is refused while there is a leader, and, unless forced, while a majo
 	cmd.Flags().BoolVar(&force, "force", false, "also while a majority answers or another server has a newer log: what that has and this one has not is lost")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what it would mean, and change nothing")
 	return cmd
-}
-
-// confirm asks a human. Where nobody can answer it is an error that says what to add.
-func (a *app) confirm(question string) error {
-	if !isTerminal(a.in) {
-		return errors.New("nobody is there to confirm this: add --yes")
-	}
-	fmt.Fprintf(a.out, "%s [yes/no] ", question)
-	line, err := bufio.NewReader(a.in).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if strings.TrimSpace(line) != "yes" {
-		return errors.New("not confirmed (only `yes` goes on): nothing was changed")
-	}
-	return nil
 }
 
 func printSurvey(w io.Writer, v *api.RecoveryView) error {
