@@ -76,6 +76,8 @@ func (f *follower) look(ctx context.Context, wait time.Duration) ([]api.AllocLis
 		case err == nil:
 			f.calm()
 			return f.allocs, nil
+		case over && f.job == nil:
+			continue // nothing was read yet
 		case over:
 			return f.allocs, nil // nothing has changed
 		case isNotFound(err), errors.Is(err, api.ErrForbidden), errors.Is(err, api.ErrInvalid):

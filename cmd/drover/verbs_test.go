@@ -2,10 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/drover-io/drover/api"
 )
 
 func TestBatchSizes(t *testing.T) {
@@ -59,7 +65,9 @@ func TestJobWait(t *testing.T) {
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	wg.Go(func() { code = h.app(strings.NewReader(""), &out, &out).run(ctx, []string{"job", "wait", "--for", "stopped", "web"}) })
+	wg.Go(func() {
+		code = h.app(strings.NewReader(""), &out, &out).run(ctx, []string{"job", "wait", "--for", "stopped", "web"})
+	})
 	h.must("job", "stop", "web")
 	wg.Wait()
 	if code != 0 || !strings.Contains(out.String(), `Job "web" is stopped after`) {
@@ -96,5 +104,20 @@ func TestExplainFindsNames(t *testing.T) {
 	job, err := fieldsNamed("job")
 	if err != nil || len(job[0].Fields) < 10 {
 		t.Errorf("what stands in job: %+v, %v", job, err)
+	}
+}
+
+// TestNothingReadIsNoLook: an agent so slow that the deadline comes before the first answer.
+func TestNothingReadIsNoLook(t *testing.T) {
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer slow.Close()
+	c, err := api.New(api.Config{Addr: slow.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFollower(newApp(nil, io.Discard, io.Discard), c, "default", "web")
+	f.deadline = time.Now().Add(50 * time.Millisecond)
+	if _, err := f.look(t.Context(), 0); !errors.Is(err, errPatience) {
+		t.Error(err)
 	}
 }
