@@ -50,6 +50,23 @@ func sameProcesses(t *testing.T, nodes []*herd.Node, before map[string]bool) {
 	}
 }
 
+// written waits until servers have written a file of their data directory.
+func written(t *testing.T, name string, ok func(text string) bool, on ...*herd.Node) {
+	t.Helper()
+	eventually(t, 40*time.Second, name, func(context.Context) error {
+		for _, n := range on {
+			text, err := os.ReadFile(filepath.Join(n.Dir, "data", name))
+			if err != nil {
+				return err
+			}
+			if !ok(string(text)) {
+				return fmt.Errorf("on %s: %s", n.Name, text)
+			}
+		}
+		return nil
+	})
+}
+
 func endAgent(t *testing.T, n *herd.Node, sig syscall.Signal) {
 	t.Helper()
 	if err := n.SignalAgent(sig); err != nil {
@@ -73,7 +90,7 @@ func TestEveryServerMoves(t *testing.T) {
 	workers, servers := h.Nodes[3:], h.Nodes[:3]
 	command(t, workers[0], 0, "job", "run", work{id: "web", copies: 4}.file(t))
 	settled(t, workers[0], "web", 4)
-	time.Sleep(12 * time.Second) // who is there is written down now and then
+	written(t, "members.json", func(text string) bool { return strings.Count(text, ":4648") == 5 }, servers...)
 	before := started(workers)
 	if len(before) != 4 {
 		t.Fatalf("processes: %v, want 4", before)
@@ -123,7 +140,7 @@ func TestRecoverFromOneServer(t *testing.T) {
 	settled(t, workers[0], "web", 4)
 	before := started(workers)
 	says(t, command(t, survivor, 1, "operator", "recover", "--yes"), "has a leader")
-	time.Sleep(6 * time.Second)
+	written(t, "standing.json", func(text string) bool { return strings.Contains(text, "Commit") }, survivor)
 	for _, n := range h.Nodes[1:3] {
 		endAgent(t, n, syscall.SIGKILL)
 		if err := os.RemoveAll(filepath.Join(n.Dir, "data")); err != nil {
@@ -141,7 +158,7 @@ func TestRecoverFromOneServer(t *testing.T) {
 		return err
 	})
 	says(t, command(t, survivor, 0, "operator", "recover", "--dry-run"), "known committed", "does not answer", "at risk", "kept:")
-	says(t, command(t, survivor, 1, "operator", "recover"), "at risk", "add --yes")
+	says(t, command(t, survivor, 1, "operator", "recover"), "at risk", "--yes")
 	says(t, command(t, survivor, 0, "operator", "recover", "--yes"), "at risk", "goes on with server m1 alone")
 	eventually(t, 20*time.Second, "the survivor leads", func(ctx context.Context) error {
 		l, err := h.Leader(ctx)
@@ -198,7 +215,7 @@ func TestRestoreIntoAnotherCluster(t *testing.T) {
 	first, second, third := filepath.Join(dir, "1.snap"), filepath.Join(dir, "2.snap"), filepath.Join(dir, "3.snap")
 	command(t, old[0], 0, "operator", "snapshot", "save", first)
 	command(t, old[0], 0, "operator", "snapshot", "restore", first)
-	time.Sleep(5 * time.Second) // every machine has reported by now
+	settled(t, old[0], "web", 3)
 	command(t, old[1], 0, "operator", "snapshot", "save", second)
 	sameFile(t, first, second)
 	sameProcesses(t, old, before)
