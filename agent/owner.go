@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/drover-io/drover/api"
 	"github.com/drover-io/drover/runtime"
@@ -33,28 +34,53 @@ func (c *client) Logs(ctx context.Context, req api.LogsRequest, w io.Writer) err
 	if err != nil {
 		return ownerError(err)
 	}
-	first, end, err := log.Range()
+	offset, until, err := logRange(log, req)
 	if err != nil {
-		return err
-	}
-	offset := first + req.Offset
-	if req.Origin == api.LogFromEnd {
-		offset = max(first, end-req.Offset)
-	}
-	if req.Tail > 0 {
-		if offset, err = log.Tail(req.Tail); err != nil {
-			return err
-		}
+		return ownerError(err)
 	}
 	if req.Follow {
 		if _, err := w.Write(nil); err != nil { // sends the head: the reader knows that it follows although nothing is written yet
 			return err
 		}
 	}
-	return log.Read(ctx, offset, req.Follow, func(_ int64, p []byte) error {
+	return log.ReadUntil(ctx, offset, until, req.Follow && !req.Previous, func(_ int64, p []byte) error {
 		_, err := w.Write(p)
 		return err
 	})
+}
+
+// logRange is the part of a log that is asked for.
+func logRange(log *runtime.LogReader, req api.LogsRequest) (offset, until int64, err error) {
+	first, end, err := log.Range()
+	if err != nil {
+		return 0, 0, err
+	}
+	until = 1 << 62
+	if req.Previous {
+		if first, until, err = log.Previous(); err != nil {
+			return 0, 0, err
+		}
+		end = until
+	}
+	offset = first + req.Offset
+	if req.Origin == api.LogFromEnd {
+		offset = max(first, end-req.Offset)
+	}
+	if req.Tail > 0 {
+		if offset, err = log.TailBefore(until, req.Tail); err != nil {
+			return 0, 0, err
+		}
+		offset = max(offset, first)
+	}
+	since := req.Since
+	if req.Ago > 0 {
+		since = time.Now().Add(-req.Ago)
+	}
+	if since.IsZero() {
+		return offset, until, nil
+	}
+	from, err := log.Since(since)
+	return max(offset, from), until, err
 }
 
 // taskOf is the task whose output is asked for.
@@ -80,7 +106,7 @@ func (c *client) taskOf(req api.LogsRequest) (string, error) {
 
 func ownerError(err error) error {
 	if errors.Is(err, runtime.ErrNotFound) {
-		return api.NewError(api.CodeNotFound, "", "%s", err)
+		return api.NewError(api.CodeNotFound, "", "%s", strings.TrimSuffix(err.Error(), ": "+runtime.ErrNotFound.Error()))
 	}
 	if err != nil {
 		return fmt.Errorf("on the allocation's machine: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/drover-io/drover/api"
@@ -67,27 +68,22 @@ func (c *client) Signal(ctx context.Context, allocID, task, signal string) error
 	return insideError(c.runner.SignalTask(ctx, allocID, task, signal))
 }
 
-// insideError gives an error of the runtime the code that the API has for it.
+// insideError gives an error of the runtime the code that the API has for it. The sentinel's own words say nothing to a user.
 func insideError(err error) error {
-	code := ""
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, runtime.ErrNotFound):
-		code = api.CodeNotFound
-	case errors.Is(err, runtime.ErrForbidden):
-		code = api.CodeForbidden
-	case errors.Is(err, runtime.ErrBusy):
-		code = api.CodeBusy
-	case errors.Is(err, runtime.ErrNotRunning):
-		code = api.CodeConflict
-	case errors.Is(err, runtime.ErrUnavailable):
-		code = api.CodeUnavailable
-	case errors.Is(err, runtime.ErrNoCommand), errors.Is(err, runtime.ErrBadCommand), errors.Is(err, runtime.ErrBadPath),
-		errors.Is(err, runtime.ErrNotRetryable):
-		code = api.CodeInvalid
-	default:
-		return ownerError(err)
 	}
-	return api.NewError(code, "", "%s", err)
+	for _, known := range []struct {
+		is   error
+		code string
+	}{
+		{runtime.ErrNoCommand, api.CodeInvalid}, {runtime.ErrBadCommand, api.CodeInvalid}, {runtime.ErrBadPath, api.CodeInvalid},
+		{runtime.ErrForbidden, api.CodeForbidden}, {runtime.ErrBusy, api.CodeBusy}, {runtime.ErrNotRunning, api.CodeConflict},
+		{runtime.ErrNotFound, api.CodeNotFound}, {runtime.ErrUnavailable, api.CodeUnavailable}, {runtime.ErrNotRetryable, api.CodeInvalid},
+	} {
+		if errors.Is(err, known.is) {
+			return api.NewError(known.code, "", "%s", strings.TrimSuffix(err.Error(), ": "+known.is.Error()))
+		}
+	}
+	return ownerError(err)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/drover-io/drover/state"
 )
@@ -37,6 +38,22 @@ func restartAlloc(c *call, req *RestartRequest) (*WriteResponse, error) {
 	return &WriteResponse{RequestID: c.requestID}, nil
 }
 
+// since takes a time, or how long ago it was.
+func (p *parser) since(req *LogsRequest) {
+	v := p.values.Get("since")
+	if v == "" {
+		return
+	}
+	at, err := time.Parse(time.RFC3339Nano, v)
+	if err == nil {
+		req.Since = at
+		return
+	}
+	if req.Ago, err = time.ParseDuration(v); err != nil || req.Ago < 0 {
+		p.fail("since", `a duration such as "5m", or a time such as "2026-01-02T15:04:05Z"`)
+	}
+}
+
 // readLogs streams a task's output as plain text.
 func readLogs(c *call) error {
 	p := parser{values: c.query}
@@ -44,6 +61,8 @@ func readLogs(c *call) error {
 		AllocID: c.id(), Task: c.query.Get("task"), Type: p.oneOf("type", LogStdout, LogStderr), Follow: p.flag("follow"),
 		Origin: p.oneOf("origin", LogFromStart, LogFromEnd), Offset: int64(min(p.uint("offset"), 1<<62)), Tail: int(min(p.uint("tail"), 1<<30)),
 	}
+	req.Previous = p.flag("previous")
+	p.since(&req)
 	if !p.flagOr("plain", true) {
 		p.fail("plain", "true: framed log streams are not supported")
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/drover-io/drover/state"
 )
@@ -151,6 +152,14 @@ func (c *Client) Logs(ctx context.Context, req LogsRequest) (io.ReadCloser, erro
 	set("origin", req.Origin)
 	if req.Follow {
 		q.Set("follow", "true")
+	}
+	if req.Previous {
+		q.Set("previous", "true")
+	}
+	if req.Ago > 0 {
+		q.Set("since", req.Ago.String())
+	} else if !req.Since.IsZero() {
+		q.Set("since", req.Since.UTC().Format(time.RFC3339Nano))
 	}
 	if req.Offset > 0 {
 		q.Set("offset", strconv.FormatInt(req.Offset, 10))

@@ -184,7 +184,7 @@ func allocRoutes() []Route {
 		},
 		{
 			Name: routeAllocLogs, Method: get, Path: "/v1/client/fs/logs/{id}", Capability: CapReadLogs, Where: AtOwner,
-			Stream: true, Query: []string{"task", "type", "follow", "offset", "tail", "origin", "plain"}, Media: []string{"text/plain"}, handler: stream(readLogs),
+			Stream: true, Query: []string{"task", "type", "follow", "offset", "tail", "origin", "plain", "since", "previous"}, Media: []string{"text/plain"}, handler: stream(readLogs),
 			Doc: "read a task's output as plain text; with ?follow until it ends",
 		},
 	}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	"github.com/drover-io/drover/state"
 )
 
@@ -82,6 +84,10 @@ type LogsRequest struct {
 	Origin  string // LogFromStart or LogFromEnd: where Offset counts from
 	Offset  int64  // bytes
 	Tail    int    // the last so many lines; 0 means all from Offset
+
+	Since    time.Time     // only what was written since, and maybe a moment before; the zero value means all
+	Ago      time.Duration // the same by the clock of the allocation's machine; 0 means all
+	Previous bool          // what the run before the latest has written
 }
 
 // Where and what of a LogsRequest.

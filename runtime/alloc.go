@@ -52,6 +52,7 @@ type alloc struct {
 	rec     *record          // nil while there is none
 	trouble string           // what keeps it from moving on, for humans
 	tasks   map[string]*task // while they have goroutines
+	marks   map[string]*logMarks
 }
 
 func newAlloc(r *Runner, id string) *alloc {

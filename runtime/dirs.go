@@ -22,6 +22,7 @@ const (
 	localName   = "local"
 	secretsName = "secrets"
 	tmpName     = "tmp"
+	marksName   = ".marks" // no task is called so
 )
 
 // makeDir makes the allocation's own directory. Others may pass through it, to what is opened to them, but not look around.

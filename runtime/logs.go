@@ -41,6 +41,8 @@ type LogReader struct {
 	dir  string
 	rel  string
 	over func() bool // nothing more will be written
+
+	marks *logMarks
 }
 
 // OpenLog gives access to a task's output. ErrNotFound: there is no such allocation or task here. The file itself need not
@@ -56,7 +58,7 @@ func (r *Runner) OpenLog(allocID, task string, kind LogKind) (*LogReader, error)
 	if rec := a.record(); rec == nil || rec.task(task) == nil {
 		return nil, fmt.Errorf("read logs: allocation %s has no task %q: %w", allocID, task, ErrNotFound)
 	}
-	return &LogReader{dir: a.dir, rel: logPath(task, kind), over: func() bool { return r.taskOver(allocID, task) }}, nil
+	return &LogReader{dir: a.dir, rel: logPath(task, kind), over: func() bool { return r.taskOver(allocID, task) }, marks: a.marksOf(task)}, nil
 }
 
 // Logs is the file of a task's output. Readers are better served by OpenLog: the head of the file may have been freed.
@@ -92,7 +94,10 @@ func (l *LogReader) Range() (first, end int64, err error) {
 }
 
 // Tail is the offset where the last n lines begin.
-func (l *LogReader) Tail(n int) (int64, error) {
+func (l *LogReader) Tail(n int) (int64, error) { return l.TailBefore(1<<62, n) }
+
+// TailBefore is the offset where the last n lines before an offset begin.
+func (l *LogReader) TailBefore(until int64, n int) (int64, error) {
 	f, err := l.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -102,6 +107,7 @@ func (l *LogReader) Tail(n int) (int64, error) {
 	}
 	defer f.Close()
 	first, end, err := keptRange(f)
+	end = min(end, until)
 	if err != nil || n <= 0 {
 		return end, err
 	}
@@ -133,14 +139,19 @@ func (l *LogReader) Tail(n int) (int64, error) {
 // task is dead and all was read. emit gets the piece's offset; an error from it ends the reading and is returned. The end of
 // ctx is no error.
 func (l *LogReader) Read(ctx context.Context, offset int64, follow bool, emit func(offset int64, p []byte) error) error {
+	return l.ReadUntil(ctx, offset, 1<<62, follow, emit)
+}
+
+// ReadUntil is Read that hands out nothing from until on.
+func (l *LogReader) ReadUntil(ctx context.Context, offset, until int64, follow bool, emit func(offset int64, p []byte) error) error {
 	quiet := 0 // looks in a row that found nothing after the task was dead: what copies its output may lag behind
 	for {
 		over := l.over()
-		next, err := l.drain(ctx, offset, emit)
+		next, err := l.drain(ctx, offset, until, emit)
 		if err != nil {
 			return err
 		}
-		if !follow || ctx.Err() != nil {
+		if !follow || ctx.Err() != nil || next >= until {
 			return nil
 		}
 		if next != offset {
@@ -157,8 +168,8 @@ func (l *LogReader) Read(ctx context.Context, offset int64, follow bool, emit fu
 	}
 }
 
-// drain hands out everything from offset to the end and returns where that is.
-func (l *LogReader) drain(ctx context.Context, offset int64, emit func(int64, []byte) error) (int64, error) {
+// drain hands out everything from offset to the end, or to until, and returns where that is.
+func (l *LogReader) drain(ctx context.Context, offset, until int64, emit func(int64, []byte) error) (int64, error) {
 	f, err := l.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return offset, nil
@@ -176,7 +187,7 @@ func (l *LogReader) drain(ctx context.Context, offset int64, emit func(int64, []
 		if offset < first || offset > end {
 			offset = first
 		}
-		n, err := f.ReadAt(buf[:min(int64(len(buf)), end-offset)], offset)
+		n, err := f.ReadAt(buf[:max(0, min(int64(len(buf)), min(end, until)-offset))], offset)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return offset, fmt.Errorf("read log: %w", err)
 		}

@@ -226,6 +226,7 @@ func (t *task) launch(ctx context.Context) (Started, string, error) {
 	if t.a.record().group().CoreCount() > 0 {
 		t.a.r.pinTasks() // the others make room first
 	}
+	t.a.marksOf(t.name).note(logMark{At: time.Now().UnixNano(), Sizes: t.a.logSizes(t.name), Run: t.record().Runs})
 	started, err := t.driver.driver.Start(ctx, spec)
 	return started, EventDriverFailure, err
 }

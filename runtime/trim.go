@@ -58,6 +58,7 @@ func (r *Runner) trimAll(old map[string]int64, since time.Duration) (map[string]
 		a.trim(func(path string, size int64, bound logBound) {
 			sizes[path] = size
 			if grown := size - old[path]; grown > 0 && since > 0 {
+				wait = min(wait, markEvery)
 				wait = min(wait, time.Duration(float64(since)*float64(bound.keep)/float64(grown)/2))
 			}
 		})
@@ -73,15 +74,18 @@ func (a *alloc) trim(seen func(path string, size int64, bound logBound)) {
 			continue
 		}
 		bound := boundOf(t.LogConfig)
-		for _, kind := range []LogKind{Stdout, Stderr} {
+		var sizes [2]int64
+		for i, kind := range []LogKind{Stdout, Stderr} {
 			rel := logPath(t.Name, kind)
 			path := filepath.Join(a.dir, rel)
 			size, err := trimFile(a.dir, rel, bound, punchHole)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				a.log.Warn("cannot bound log file as it should be", "file", path, "error", err)
 			}
+			sizes[i] = size
 			seen(path, size, bound)
 		}
+		a.marksOf(t.Name).note(logMark{At: time.Now().UnixNano(), Sizes: sizes})
 	}
 }
 

@@ -20,7 +20,7 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 	out := make([]string, 0, len(args))
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
-		if arg == "--" {
+		if arg == "--" || i == flags.ends {
 			return append(out, args[i:]...)
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
@@ -41,12 +41,15 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 }
 
 // flagWords are the flags that a command line may have.
-type flagWords struct{ set *pflag.FlagSet }
+type flagWords struct {
+	set  *pflag.FlagSet
+	ends int // position of the argument that ends them; -1 for none
+}
 
 // flagsOf are the flags of the command that a command line names, with the global ones.
 func flagsOf(root *cobra.Command, args []string) flagWords {
 	cmd := root
-	flags := flagWords{allFlags(root, cmd)}
+	flags := flagWords{allFlags(root, cmd), -1}
 	for i := 0; i < len(args) && args[i] != "--"; i++ {
 		if name, _, hasValue := strings.Cut(strings.TrimLeft(args[i], "-"), "="); strings.HasPrefix(args[i], "-") {
 			f := flags.set.Lookup(name)
@@ -60,10 +63,13 @@ func flagsOf(root *cobra.Command, args []string) flagWords {
 		}
 		sub := subCommand(cmd, args[i])
 		if sub == nil {
+			if cmd.Annotations[verbatim] != "" {
+				flags.ends = i
+			}
 			break
 		}
 		cmd = sub
-		flags = flagWords{allFlags(root, cmd)}
+		flags = flagWords{allFlags(root, cmd), -1}
 	}
 	return flags
 }

@@ -25,6 +25,11 @@ type reader struct {
 // addFlags gives a command --stale and --watch. It comes after the command's RunE is set: that is what --watch repeats.
 func (r *reader) addFlags(cmd *cobra.Command) {
 	r.addStale(cmd)
+	r.addWatch(cmd)
+}
+
+// addWatch is addFlags of a command that only its machine can answer.
+func (r *reader) addWatch(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&r.watching, "watch", "w", false, "show it again whenever it changes, until interrupted; where the output is no terminal only lines that are new")
 	show := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -96,7 +96,7 @@ func pretend(ctx context.Context, spec runtime.TaskSpec, cmd runtime.Command) (i
 	case "size":
 		return tellSizes(ctx, cmd)
 	}
-	return 127, fmt.Errorf("command %q: %w", cmd.Args[0], runtime.ErrNoCommand)
+	return 127, fmt.Errorf("command %q not found: %w", cmd.Args[0], runtime.ErrNoCommand)
 }
 
 // copyInput ends with its input or with ctx.
