@@ -78,7 +78,7 @@ func writeAlloc(w io.Writer, x *api.AllocView, o allocStatusOptions) error {
 		"Job ID", x.JobID, "Job Version", strconv.FormatUint(x.JobVersion, 10),
 		"Client Status", x.ClientStatus, "Client Description", orDash(x.ClientDescription),
 		"Desired Status", x.DesiredStatus, "Desired Description", orDash(x.DesiredDescription),
-		"Resources", fmt.Sprintf("%d MHz, %d MiB memory, %d MiB disk", x.Resources.CPU, x.Resources.MemoryMB, x.Resources.DiskMB),
+		"Resources", heldBy(&x.Resources),
 		"Created", when(x.CreateTime), "Modified", when(x.ModifyTime),
 	}
 	if x.PreviousAllocation != "" {

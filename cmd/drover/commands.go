@@ -103,6 +103,7 @@ func newNode(a *app) *cobra.Command {
 		newNodeEligibility(a),
 		newNodeLost(a),
 		newNodeWhy(a),
+		newNodePool(a),
 	), "nodes", "machine")
 }
 

@@ -182,12 +182,10 @@ func writeNode(w io.Writer, n *api.NodeView, o nodeStatusOptions) error {
 		return err
 	}
 	fmt.Fprintln(w, "\nResources")
-	r, u := n.Resources, n.Allocated
-	if err := table(w, "Resource|Allocated|Of", [][]string{
-		{"CPU", fmt.Sprintf("%d MHz", u.CPU), fmt.Sprintf("%d MHz", r.CPU)},
-		{"Memory", fmt.Sprintf("%d MiB", u.MemoryMB), fmt.Sprintf("%d MiB", r.MemoryMB)},
-		{"Disk", fmt.Sprintf("%d MiB", u.DiskMB), fmt.Sprintf("%d MiB", r.DiskMB)},
-	}); err != nil {
+	if err := table(w, "Resource|Allocated|Of", nodeResources(n)); err != nil {
+		return err
+	}
+	if err := writeDevices(w, n, o.verbose); err != nil {
 		return err
 	}
 	if !o.verbose {

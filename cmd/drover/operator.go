@@ -26,6 +26,7 @@ func newOperator(a *app) *cobra.Command {
 			newEvictionsStatus(a),
 			newEvictionsAllow(a),
 		),
+		newScheduler(a),
 		newOperatorAPI(a),
 		newOperatorMetrics(a),
 		newOperatorDebug(a),
