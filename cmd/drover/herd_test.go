@@ -132,6 +132,13 @@ func (h *herd) ready() *herd {
 		}
 		return err
 	})
+	h.wait("a cluster at its highest level", func(ctx context.Context) error {
+		got, _, err := h.api.SchedulerConfig(ctx, api.QueryOptions{})
+		if err == nil && got.SchedulerConfig.ModifyIndex == 0 {
+			err = errors.New("no scheduler configuration yet")
+		}
+		return err
+	})
 	return h
 }
 
