@@ -15,6 +15,8 @@ func queryParameters() map[string]queryParameter {
 		"address":              {text, "address of an agent: of a server's peer port, or of the gossip to join"},
 		"command":              {text, "to run: a JSON array of the program and its arguments"},
 		"cas":                  {number, "write only when the stored ModifyIndex is this one, 0 for never written"},
+		"previous":             {flag, "the output of the task's run before the last restart"},
+		"since":                {text, "a duration such as 5m, or a time such as 2026-01-02T15:04:05Z: no output older than that"},
 		"consistent":           {flag, "the leader proves first that it leads"},
 		"copies":               {number, "nodes that are to have an image, whether they run it or not"},
 		"debug":                {number, "of a profile: 0 for the binary form, 1 and 2 for text"},

@@ -95,8 +95,9 @@ func TestDataDirectories(t *testing.T) {
 		if err := second.StartAgent(); err != nil {
 			t.Fatal(err)
 		}
-		// Gossip refuses it at the door, and its agent ends; or the leader refuses to register it, and its agent says so.
-		eventually(t, 15*time.Second, "the copy is refused", func(context.Context) error {
+		// Gossip refuses it at the door, and its agent ends once a machine that moved would have been let in; or the leader refuses to
+		// register it, and its agent says so.
+		eventually(t, 45*time.Second, "the copy is refused", func(context.Context) error {
 			text := agentLog(t, second)[said:]
 			byGossip := strings.Contains(text, "another live machine has this node's ID") && !second.AgentAlive()
 			if byLeader := strings.Contains(text, "node "+first.Name) && strings.Contains(text, "has this ID"); !byGossip && !byLeader {

@@ -139,6 +139,13 @@ func (h *herd) ready() *herd {
 		}
 		return err
 	})
+	h.wait("all that the node has to say", func(ctx context.Context) error { // it registers again once the level is raised
+		nodes, _, err := h.api.Nodes(ctx, api.QueryOptions{})
+		if err == nil && (len(nodes) != 1 || nodes[0].Resources.MHzPerCore == 0) {
+			err = fmt.Errorf("nodes: %+v", nodes)
+		}
+		return err
+	})
 	return h
 }
 

@@ -181,7 +181,6 @@ func newPoolJobs(a *app) *cobra.Command {
 }
 
 func newPoolApply(a *app) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "apply <file>",
 		Short: "Create a node pool, or replace its description",
@@ -190,7 +189,7 @@ pool that its agent's configuration names; one that nobody has described is crea
 		Example: "  drover node pool init\n  drover node pool apply pool.nomad.hcl",
 		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pool, err := a.readPool(args[0], asJSON)
+			pool, err := a.readPool(args[0])
 			if err != nil {
 				return err
 			}
@@ -205,7 +204,6 @@ pool that its agent's configuration names; one that nobody has described is crea
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the file is JSON; it is found out without this")
 	return cmd
 }
 

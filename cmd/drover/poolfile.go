@@ -51,7 +51,7 @@ type poolFile struct {
 }
 
 // readPool reads a node pool from a file, or from the standard input when path is "-".
-func (a *app) readPool(path string, asJSON bool) (*state.NodePool, error) {
+func (a *app) readPool(path string) (*state.NodePool, error) {
 	var data []byte
 	var err error
 	if path == "-" {
@@ -65,7 +65,7 @@ func (a *app) readPool(path string, asJSON bool) (*state.NodePool, error) {
 	case len(data) > maxPoolFile:
 		return nil, fmt.Errorf("read the node pool: more than %d bytes", maxPoolFile)
 	}
-	pool, err := parsePool(path, data, asJSON || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")))
+	pool, err := parsePool(path, data, bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")))
 	if err != nil {
 		return nil, fmt.Errorf("read the node pool: %w", err)
 	}

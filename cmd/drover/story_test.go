@@ -139,6 +139,8 @@ var provenElsewhere = map[string]string{
 	"drover operator raft transfer-leadership": "TestLeadershipMoves",
 	"drover operator raft remove-peer":         "TestLeadershipMoves",
 	"drover completion":                        "TestCompletion",
+	"drover alloc port-forward":                "TestPortForward",
+	"drover port-forward":                      "TestPortForward",
 }
 
 // TestEveryCommandIsProven walks the tree: every command has an example, a story in which it succeeds, one in which it is used
