@@ -178,12 +178,23 @@ func (a *Agent) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	adv.RPC, adv.HTTP = withPort(adv.RPC, peer.listener.Addr()), withPort(adv.HTTP, http.Addr())
 	host, _, err := net.SplitHostPort(adv.RPC)
 	if err != nil {
 		return fmt.Errorf("advertise address %q: %w", adv.RPC, err)
 	}
 	a.addrs = addrs{peer: adv.RPC, http: adv.HTTP, gossip: adv.Serf, hostIP: host}
 	return nil
+}
+
+// withPort is an address whose port 0, "a free one", became the one that the listener got.
+func withPort(addr string, listening net.Addr) string {
+	host, port, err := net.SplitHostPort(addr)
+	_, got, bad := net.SplitHostPort(listening.String())
+	if err != nil || bad != nil || port != "0" {
+		return addr
+	}
+	return net.JoinHostPort(host, got)
 }
 
 func ignoreClosed(err error) error {

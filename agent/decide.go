@@ -26,7 +26,11 @@ func (t *term) decide(ctx context.Context) error {
 		changed := t.s.store.Watch(state.KeyAll())
 		seen := t.watch.changed()
 		busy, wake, err := d.pass(ctx)
-		if err == nil && !busy {
+		switch {
+		case err != nil:
+		case busy:
+			err = d.rest(ctx)
+		default:
 			err = t.idle(ctx, changed, seen, wake)
 		}
 		changed.Stop()
@@ -44,6 +48,41 @@ type decider struct {
 	cursor sched.Cursor
 	guard  sched.Guard
 	swept  int64 // cluster time of the last look for garbage
+	vain   int   // passes in a row of which the referee dropped everything
+}
+
+const (
+	// vainRest and maxVainRest bound the pause behind passes of which the referee dropped everything: each of them is an entry in the
+	// log, and what planner and referee see differently does not change by asking again at once.
+	vainRest    = 20 * time.Millisecond
+	maxVainRest = 2 * time.Second
+)
+
+// rest waits after passes in vain, longer each time; after one that did something it does not wait.
+func (d *decider) rest(ctx context.Context) error {
+	if wait := restAfter(d.vain); wait > 0 {
+		return pause(ctx, wait)
+	}
+	return nil
+}
+
+// restAfter is the pause behind so many passes in vain. The first is forgiven: somebody was faster.
+func restAfter(vain int) time.Duration {
+	if vain < 2 {
+		return 0
+	}
+	return min(vainRest<<min(vain-2, 10), maxVainRest)
+}
+
+// count notes whether a pass did anything: all that it committed were plans of which nothing was applied, or not.
+func (d *decider) count(results []any) {
+	for _, r := range results {
+		if p, ok := r.(state.PlanResult); !ok || p.Placed+p.Stopped > 0 || len(p.Dropped) == 0 {
+			d.vain = 0
+			return
+		}
+	}
+	d.vain++
 }
 
 // pass runs the deciders in a fixed order, each on the result of those before. busy is true when something was committed: look
@@ -57,18 +96,23 @@ func (d *decider) pass(ctx context.Context) (busy bool, wake int64, err error) {
 	cmds, guard, wake := sched.NodeLoss(store.Snapshot(), d.watch.observations(), d.guard, now, d.opts)
 	d.guard = guard
 	d.watch.publish(guard)
-	if err := d.commitAll(ctx, cmds); err != nil {
+	judged, err := d.commitAll(ctx, cmds)
+	if err != nil {
 		return false, 0, fmt.Errorf("judge nodes: %w", err)
 	}
 	cmds, next, later := sched.Reconcile(store.Snapshot(), d.cursor, d.clock.Now())
-	if err := d.commitAll(ctx, cmds); err != nil {
+	placed, err := d.commitAll(ctx, cmds)
+	if err != nil {
 		return false, 0, fmt.Errorf("place work: %w", err)
+	}
+	if len(cmds) > 0 {
+		d.count(append(judged, placed...))
 	}
 	d.cursor, wake = next, earliest(wake, later)
 	if len(cmds) == 0 && now-d.swept > int64(garbageEvery) {
 		d.swept = now
 		cmds, _ = sched.Garbage(store.Snapshot(), now)
-		if err := d.commitAll(ctx, cmds); err != nil {
+		if _, err := d.commitAll(ctx, cmds); err != nil {
 			return false, 0, fmt.Errorf("collect garbage: %w", err)
 		}
 	}
@@ -101,25 +145,28 @@ func earliest(a, b int64) int64 {
 	return a
 }
 
-// commitAll commits a decider's commands in order. What the referee drops is logged and decided again: its jobs are dirty.
-func (t *term) commitAll(ctx context.Context, cmds []state.Command) error {
+// commitAll commits a decider's commands in order, and returns what applying each answered. What the referee drops is logged and
+// decided again: its jobs are dirty.
+func (t *term) commitAll(ctx context.Context, cmds []state.Command) ([]any, error) {
+	var results []any
 	for _, cmd := range cmds {
 		value, _, err := t.s.commit(ctx, cmd)
 		switch {
 		case errors.Is(err, state.ErrStaleTerm):
-			return err
+			return results, err
 		case err != nil && ctx.Err() != nil:
-			return ctx.Err()
+			return results, ctx.Err()
 		case err != nil:
-			return err
+			return results, err
 		}
+		results = append(results, value)
 		if r, ok := value.(state.PlanResult); ok {
 			for _, d := range r.Dropped {
 				t.log.Debug("plan refused in part", "record", d.Record, "copy", d.Copy, "reason", d.Reason)
 			}
 		}
 	}
-	return nil
+	return results, nil
 }
 
 // schedOptions are the deciders' settings of this server's configuration.

@@ -63,6 +63,7 @@ func (a *Agent) openGossip() error {
 	}
 	a.members = &members{a: a, log: a.log.Named("members"), gossip: g, told: map[string]time.Time{}}
 	a.closers = append(a.closers, g.Close)
+	a.addrs.gossip = g.Addr() // its port may have been 0
 	return nil
 }
 
