@@ -117,6 +117,19 @@ func (d *desk) has(alloc, task string) string {
 	return d.groups["/drover/node-1/"+alloc+"/"+task]
 }
 
+// change alters the desk while the runner may write at it.
+func (d *desk) change(how func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	how()
+}
+
+func (d *desk) wrote() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.writes
+}
+
 // fourCores lets a rig have cores 0 to 3 of 2000 MHz.
 func (g *rig) fourCores() *desk {
 	d := &desk{groups: map[string]string{}}
@@ -172,22 +185,22 @@ func TestCoresOfTheirOwn(t *testing.T) {
 		}
 
 		g.kill() // the next life of the agent knows nothing of what it wrote
-		d.groups = map[string]string{}
+		d.change(func() { d.groups = map[string]string{} })
 		g.open()
 		synctest.Wait()
 		if d.has(first, "a") != "0,2" || d.has(second, "a") != "1,3" || d.has(second, "b") != "0,2" {
 			t.Errorf("after a restart: %v", d.groups)
 		}
-		writes := d.writes
+		writes := d.wrote()
 		g.sleep(5 * time.Minute)
-		if d.writes != writes {
-			t.Errorf("%d writes although nothing changed", d.writes-writes)
+		if now := d.wrote(); now != writes {
+			t.Errorf("%d writes although nothing changed", now-writes)
 		}
 
-		d.refuse = true
+		d.change(func() { d.refuse = true })
 		g.stop(second)
 		g.sleep(time.Minute)
-		d.refuse = false
+		d.change(func() { d.refuse = false })
 		g.sleep(2 * time.Minute)
 		if d.has(first, "a") != "0-3" || d.has(third, "a") != "0-3" {
 			t.Errorf("after the reservation ended: %v", d.groups)

@@ -149,9 +149,10 @@ func (h *herd) ready() *herd {
 	return h
 }
 
+// wait waits for longer than the 30 s after which a copy that ended is replaced: after a restore a machine may remember the end of one.
 func (h *herd) wait(what string, check func(context.Context) error) {
 	h.t.Helper()
-	if _, err := waitfor.True(h.t.Context(), 20*time.Second, 5*time.Millisecond, check); err != nil {
+	if _, err := waitfor.True(h.t.Context(), time.Minute, 5*time.Millisecond, check); err != nil {
 		h.t.Fatalf("%s: %v", what, err)
 	}
 }

@@ -69,6 +69,19 @@ func TestStartAgainAfterTheEnd(t *testing.T) {
 	}
 }
 
+// The init's own care about broken pipes is not handed down: a task's pipelines end as its author expects.
+func TestNoSignalIsIgnored(t *testing.T) {
+	isolated(t, func(b *bench) {
+		spec := b.spec(`grep SigIgn /proc/self/status`)
+		b.start(spec)
+		b.wait(spec.ID)
+		words := strings.Fields(b.read("out"))
+		if len(words) != 2 || strings.Trim(words[1], "0") != "" {
+			b.Errorf("the task ignores signals: %q", words)
+		}
+	})
+}
+
 func TestSignals(t *testing.T) {
 	isolated(t, func(b *bench) {
 		spec := b.spec(`trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done`)

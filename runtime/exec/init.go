@@ -39,7 +39,8 @@ func InitMain(args []string) int {
 		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	}
 	in := &initMain{reports: os.NewFile(reportFD, "reports")}
-	signal.Ignore(syscall.SIGPIPE) // a report to an agent that has died
+	// A report to an agent that has died must not end the init. Caught and not ignored: what is ignored stays so in the task.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	in.say(report{})
 	o, err := readOrder()
 	if err != nil {
