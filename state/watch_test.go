@@ -156,7 +156,8 @@ func TestIdleWatchersCostNothing(t *testing.T) {
 	for i := range 10_000 {
 		idle = append(idle, h.store.Watch(KeyAlloc(string(rune('a'+i%26))+"-"+time.Duration(i).String())))
 	}
-	if crowded := testing.AllocsPerRun(100, commit); crowded > alone+1 {
+	// A handful more or less comes from trees and the ring of events, which grow now and then; the watchers are ten thousand.
+	if crowded := testing.AllocsPerRun(100, commit); crowded > alone+10 {
 		t.Errorf("a commit allocates %.0f times with idle watchers, %.0f without", crowded, alone)
 	}
 	for _, w := range idle {
