@@ -156,8 +156,11 @@ func (g cgroups) mkdirOnce(root, path string, cores bool) error {
 func inheritCores(dir string) error {
 	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
 		own, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil || strings.TrimSpace(string(own)) != "" {
+		if err != nil {
 			return err
+		}
+		if strings.TrimSpace(string(own)) != "" {
+			continue // another task's start may have come as far as this: the rest is still to do
 		}
 		above, err := os.ReadFile(filepath.Join(filepath.Dir(dir), name))
 		if err != nil {

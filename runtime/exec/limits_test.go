@@ -243,3 +243,26 @@ func TestGroupV2(t *testing.T) {
 		t.Error("the empty parent is left")
 	}
 }
+
+// TestHalfMadeParent: a parent that another task's start has given cores but no memory nodes yet takes processes in all the same.
+func TestHalfMadeParent(t *testing.T) {
+	above := t.TempDir()
+	dir := filepath.Join(above, "half")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{
+		filepath.Join(above, "cpuset.cpus"): "0-1\n", filepath.Join(above, "cpuset.mems"): "0\n",
+		filepath.Join(dir, "cpuset.cpus"): "0-1\n", filepath.Join(dir, "cpuset.mems"): "\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := inheritCores(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "cpuset.mems")); err != nil || strings.TrimSpace(string(got)) != "0" {
+		t.Errorf("memory nodes %q, %v", got, err)
+	}
+}
