@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (*Agent, error) {
 	if opts.Network == nil {
 		opts.Network = hostNetwork{}
 	}
-	a := &Agent{cfg: cfg, opts: opts, log: opts.Logger, network: opts.Network, metrics: newMetrics()}
+	a := &Agent{cfg: cfg, opts: opts, log: opts.Logger, network: opts.Network, metrics: newMetrics(opts.Version)}
 	var deaf func() error
 	a.tail, deaf = openTail(opts.Logger)
 	a.closers = append(a.closers, deaf)
@@ -110,6 +110,7 @@ func (a *Agent) open(ctx context.Context) error {
 	if err := a.openGossip(); err != nil {
 		return err
 	}
+	a.metrics.watchMembers(a.members.all)
 	a.prober = &prober{dial: a.network.Dial, gossip: a.members.ping, ping: func(ctx context.Context, addr string) (*api.PingResponse, error) {
 		return a.peers.to(addr).Ping(ctx)
 	}}
@@ -124,6 +125,7 @@ func (a *Agent) open(ctx context.Context) error {
 		if a.client, err = openClient(ctx, a); err != nil {
 			return err
 		}
+		a.metrics.watchClient(a.client)
 	}
 	if a.api, err = api.NewServer(a.backend()); err != nil {
 		return err

@@ -26,6 +26,7 @@ func (a *Agent) backend() api.Backend {
 	b := api.Backend{
 		Cluster: a, Jobs: api.JobsFunc(parseJob), Ping: a.ping, Dial: a.network.Dial, Now: a.clusterNow,
 		Metrics: a.metrics.registry, Tools: a, Logger: a.log.Named("http"), Limits: api.DefaultLimits(),
+		NoPrometheus: !a.cfg.Telemetry.PrometheusMetrics,
 	}
 	b.ResolveImages = a.resolveImages
 	if s := a.server; s != nil {

@@ -39,8 +39,9 @@ type client struct {
 	assigned map[string]runtime.Assigned // rows that the leader sent, for the orders that only name them
 	hold     time.Time                   // until then nothing is ended: a backup was restored, and nobody has reported yet
 	leader   leaderHint
-	level    int   // the cluster's, as a server last said
-	healthy  error // why the node cannot work, nil when it can
+	level    int       // the cluster's, as a server last said
+	ordered  time.Time // when orders were last taken
+	healthy  error     // why the node cannot work, nil when it can
 }
 
 // session is what the registration answered.
@@ -250,6 +251,7 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 		orders.Stop, orders.Gone = nil, nil
 	}
 	c.runner.Obey(orders)
+	c.ordered = time.Now()
 	for _, id := range orders.Gone {
 		delete(c.assigned, id)
 	}
@@ -353,6 +355,35 @@ func (c *client) leaderSeen() leaderHint {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.leader
+}
+
+// lastOrders is when orders were last taken.
+func (c *client) lastOrders() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ordered
+}
+
+// offered is what this machine has to give.
+func (c *client) offered() state.NodeResources {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.node.Resources
+}
+
+// promised is what the allocations with running tasks hold of it.
+func (c *client) promised() state.AllocResources {
+	running := c.runner.Running()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var sum state.AllocResources
+	for _, id := range running {
+		if as, ok := c.assigned[id]; ok {
+			sum.CPU += as.Alloc.Resources.CPU
+			sum.MemoryMB += as.Alloc.Resources.MemoryMB
+		}
+	}
+	return sum
 }
 
 func (c *client) health() error {

@@ -102,7 +102,7 @@ type DriversConfig struct {
 
 // TelemetryConfig is the telemetry block.
 type TelemetryConfig struct {
-	PrometheusMetrics bool // serve /v1/metrics
+	PrometheusMetrics bool // serve /v1/metrics?format=prometheus
 }
 
 // ACLConfig is the acl block.

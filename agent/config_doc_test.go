@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write docs/configuration.md anew")
+var rewrite = flag.Bool("rewrite", false, "write the pages of docs that are made from tables anew")
 
 // TestConfigurationPage keeps docs/configuration.md equal to the table of keys.
 func TestConfigurationPage(t *testing.T) {

@@ -49,7 +49,7 @@ func agentKeys() []ConfigKey {
 		{"insecure", "DROVER_INSECURE", "insecure", "accept traffic in the clear on an address that others can reach",
 			func(c *Config) any { return &c.Insecure }},
 		{"acl.enabled", "", "", "false: there are no access rules yet, whoever reaches the ports may do everything", func(c *Config) any { return &c.ACL.Enabled }},
-		{"telemetry.prometheus_metrics", "", "", "serve /v1/metrics", func(c *Config) any { return &c.Telemetry.PrometheusMetrics }},
+		{"telemetry.prometheus_metrics", "", "", "serve /v1/metrics?format=prometheus; JSON is always served", func(c *Config) any { return &c.Telemetry.PrometheusMetrics }},
 	}
 }
 

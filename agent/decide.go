@@ -25,7 +25,9 @@ func (t *term) decide(ctx context.Context) error {
 	for ctx.Err() == nil {
 		changed := t.s.store.Watch(state.KeyAll())
 		seen := t.watch.changed()
+		start := time.Now()
 		busy, wake, err := d.pass(ctx)
+		t.s.a.metrics.passSeconds.Observe(time.Since(start).Seconds())
 		switch {
 		case err != nil:
 		case busy:
@@ -161,6 +163,7 @@ func (t *term) commitAll(ctx context.Context, cmds []state.Command) ([]any, erro
 		}
 		results = append(results, value)
 		if r, ok := value.(state.PlanResult); ok {
+			t.s.a.metrics.planned(r)
 			for _, d := range r.Dropped {
 				t.log.Debug("plan refused in part", "record", d.Record, "copy", d.Copy, "reason", d.Reason)
 			}

@@ -49,6 +49,7 @@ func (s *server) leadTerm(ctx context.Context, number uint64) error {
 	// With the Lead entry all that was committed before is applied: stamps that this server had not seen yet count too.
 	clock.advance(s.store.Snapshot().LatestTime())
 	s.term.Store(t)
+	s.a.metrics.termsLed.Inc()
 	defer s.term.Store(nil)
 	defer close(t.ended)
 	t.log.Info("leading the cluster", "cluster_id", s.store.Snapshot().ClusterID(), "index", s.store.Snapshot().Index())

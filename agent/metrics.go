@@ -1,42 +1,119 @@
 package agent
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/gossip"
 	"github.com/drover-io/drover/state"
 )
 
-// metrics are what an agent counts. Names begin with drover_.
+// metrics are what an agent counts. Their names, labels and meanings are the table of Metrics; a name that is not in it is
+// refused by the registry.
 type metrics struct {
-	registry   *prometheus.Registry
-	divergence prometheus.Counter
+	registry *prometheus.Registry
+	rows     []api.Metric
+
+	divergence    prometheus.Counter
+	commits       *prometheus.CounterVec
+	commitSeconds prometheus.Observer
+	termsLed      prometheus.Counter
+	passSeconds   prometheus.Observer
+	placed        prometheus.Counter
+	stopped       prometheus.Counter
+	refused       prometheus.Counter
 }
 
-func newMetrics() *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		divergence: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "drover_state_divergence_total",
-			Help: "Comparisons in which a server held another state than the others. Anything but 0 is an alarm.",
-		}),
-	}
-	m.registry.MustRegister(m.divergence, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+// Results of a proposal.
+const (
+	commitApplied = "applied"
+	commitRefused = "refused"
+	commitFailed  = "failed"
+)
+
+func newMetrics(version string) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(), rows: Metrics()}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.counts("drover_build_info", func() map[string]int { return map[string]int{version: 1} })
 	return m
 }
 
-// watchServer adds the gauges of a server.
-func (m *metrics) watchServer(s *server) {
-	gauge := func(name, help string, read func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+func (m *metrics) row(name string) api.Metric { return api.MetricNamed(m.rows, name) }
+
+func (m *metrics) gauge(name string, read func() float64) {
+	m.registry.MustRegister(m.row(name).GaugeFunc(read))
+}
+
+// counter registers a counter. The values given of its one label begin at 0, so that their first rise is seen.
+func (m *metrics) counter(name string, values ...string) *prometheus.CounterVec {
+	c := m.row(name).Counter()
+	for _, v := range values {
+		c.WithLabelValues(v)
 	}
-	gauge("drover_raft_leader", "1 while this server leads.", func() float64 { return boolGauge(s.term.Load() != nil) })
-	gauge("drover_raft_applied_index", "Newest log entry applied here.", func() float64 { return float64(s.store.Snapshot().Index()) })
-	gauge("drover_raft_last_contact_seconds", "Since this server heard of the leader.", func() float64 { return s.raft.LastContact().Seconds() })
-	gauge("drover_raft_log_bytes", "Size of the log on disk.", func() float64 { return float64(s.raftBytes()) })
-	gauge("drover_jobs", "Jobs stored.", func() float64 { return float64(s.store.Snapshot().JobCount()) })
-	gauge("drover_allocations", "Allocations stored, ended ones too.", func() float64 { return float64(s.store.Snapshot().AllocCount()) })
-	gauge("drover_eviction_guard_holding", "Node pools in which the eviction guard holds; known on the leader.", func() float64 {
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *metrics) histogram(name string, buckets ...float64) prometheus.Observer {
+	h := m.row(name).Histogram(buckets...)
+	m.registry.MustRegister(h)
+	return h.WithLabelValues()
+}
+
+// counts registers a gauge with one label, counted when it is asked for.
+func (m *metrics) counts(name string, read func() map[string]int) {
+	m.registry.MustRegister(countGauge{m.row(name).Desc(), read})
+}
+
+// watchMembers adds what gossip knows.
+func (m *metrics) watchMembers(list func() []gossip.Member) {
+	m.counts("drover_members", func() map[string]int {
+		counts := map[string]int{string(gossip.Alive): 0, string(gossip.Dead): 0, string(gossip.Left): 0}
+		for _, x := range list() {
+			counts[string(x.Status)]++
+		}
+		return counts
+	})
+}
+
+// watchServer adds what a server counts.
+func (m *metrics) watchServer(s *server) {
+	m.divergence = m.counter("drover_state_divergence_total").WithLabelValues()
+	m.commits = m.counter("drover_raft_commits_total", commitApplied, commitRefused, commitFailed)
+	m.commitSeconds = m.histogram("drover_raft_commit_seconds", .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5)
+	m.termsLed = m.counter("drover_raft_terms_led_total").WithLabelValues()
+	m.passSeconds = m.histogram("drover_sched_pass_seconds", .0005, .001, .005, .01, .05, .1, .5, 1, 5)
+	m.placed = m.counter("drover_sched_copies_placed_total").WithLabelValues()
+	m.stopped = m.counter("drover_sched_copies_stopped_total").WithLabelValues()
+	m.refused = m.counter("drover_sched_refused_total").WithLabelValues()
+
+	m.gauge("drover_raft_leader", func() float64 { return boolGauge(s.term.Load() != nil) })
+	m.gauge("drover_raft_term", func() float64 { return float64(s.raft.Term()) })
+	m.gauge("drover_raft_applied_index", func() float64 { return float64(s.store.Snapshot().Index()) })
+	m.gauge("drover_raft_commit_index", func() float64 { return float64(s.raft.CommitIndex()) })
+	m.gauge("drover_raft_last_contact_seconds", func() float64 { return s.raft.LastContact().Seconds() })
+	m.gauge("drover_raft_log_bytes", func() float64 { return float64(s.raftBytes()) })
+	m.counts("drover_raft_servers", func() map[string]int {
+		counts := map[string]int{"voter": 0, "nonvoter": 0}
+		for _, p := range s.raft.Peers() {
+			if p.Voter {
+				counts["voter"]++
+			} else {
+				counts["nonvoter"]++
+			}
+		}
+		return counts
+	})
+	m.gauge("drover_state_level", func() float64 { return float64(s.store.Snapshot().Level()) })
+	m.gauge("drover_state_restore_generation", func() float64 { return float64(s.store.Snapshot().Generation()) })
+	m.gauge("drover_jobs", func() float64 { return float64(s.store.Snapshot().JobCount()) })
+	m.gauge("drover_jobs_blocked", func() float64 { return float64(blockedJobs(s.store.Snapshot())) })
+	m.counts("drover_allocations", func() map[string]int { return allocsByStatus(s.store.Snapshot()) })
+	m.counts("drover_nodes", func() map[string]int { return nodesByStatus(s.store.Snapshot()) })
+	m.gauge("drover_eviction_guard_holding", func() float64 {
 		n := 0
 		for _, p := range s.guard().Pools {
 			if p.Holding {
@@ -45,7 +122,70 @@ func (m *metrics) watchServer(s *server) {
 		}
 		return float64(n)
 	})
-	m.registry.MustRegister(nodeGauge{s})
+}
+
+// watchClient adds what a machine that runs work counts.
+func (m *metrics) watchClient(c *client) {
+	started := time.Now()
+	m.gauge("drover_client_healthy", func() float64 { return boolGauge(c.health() == nil) })
+	m.gauge("drover_client_last_orders_seconds", func() float64 {
+		last := c.lastOrders()
+		if last.IsZero() {
+			last = started
+		}
+		return time.Since(last).Seconds()
+	})
+	m.gauge("drover_client_allocations", func() float64 { return float64(len(c.runner.Found())) })
+	m.gauge("drover_client_allocations_running", func() float64 { return float64(len(c.runner.Running())) })
+	m.gauge("drover_client_cpu_offered_mhz", func() float64 { return float64(c.offered().CPU) })
+	m.gauge("drover_client_cpu_allocated_mhz", func() float64 { return float64(c.promised().CPU) })
+	m.gauge("drover_client_memory_offered_bytes", func() float64 { return float64(c.offered().MemoryMB) * (1 << 20) })
+	m.gauge("drover_client_memory_allocated_bytes", func() float64 { return float64(c.promised().MemoryMB) * (1 << 20) })
+}
+
+// committed counts a proposal.
+func (m *metrics) committed(start time.Time, result string) {
+	m.commits.WithLabelValues(result).Inc()
+	if result != commitFailed {
+		m.commitSeconds.Observe(time.Since(start).Seconds())
+	}
+}
+
+// planned counts what a plan came to.
+func (m *metrics) planned(r state.PlanResult) {
+	m.placed.Add(float64(r.Placed))
+	m.stopped.Add(float64(r.Stopped))
+	m.refused.Add(float64(len(r.Dropped)))
+}
+
+func blockedJobs(snap *state.Snapshot) int {
+	n := 0
+	for j := range snap.Jobs() {
+		if j.Blocked != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func allocsByStatus(snap *state.Snapshot) map[string]int {
+	counts := map[string]int{
+		state.ClientPending: 0, state.ClientRunning: 0, state.ClientComplete: 0, state.ClientFailed: 0, state.ClientLost: 0, state.ClientUnknown: 0,
+	}
+	for a := range snap.Allocs() {
+		counts[snap.ClientStatus(a)]++
+	}
+	return counts
+}
+
+func nodesByStatus(snap *state.Snapshot) map[string]int {
+	counts := map[string]int{
+		state.NodeStatusInit: 0, state.NodeStatusReady: 0, state.NodeStatusDown: 0, state.NodeStatusDisconnected: 0,
+	}
+	for n := range snap.Nodes() {
+		counts[n.Status]++
+	}
+	return counts
 }
 
 func boolGauge(b bool) float64 {
@@ -55,25 +195,18 @@ func boolGauge(b bool) float64 {
 	return 0
 }
 
-// nodeGauge counts the nodes by their status.
-type nodeGauge struct{ s *server }
-
-func (nodeGauge) desc() *prometheus.Desc {
-	return prometheus.NewDesc("drover_nodes", "Nodes by status.", []string{"status"}, nil)
+// countGauge is a gauge with one label.
+type countGauge struct {
+	desc *prometheus.Desc
+	read func() map[string]int
 }
 
 // Describe says what Collect sends.
-func (g nodeGauge) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc() }
+func (g countGauge) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
 
-// Collect counts the nodes of the current snapshot.
-func (g nodeGauge) Collect(ch chan<- prometheus.Metric) {
-	counts := map[string]int{
-		state.NodeStatusInit: 0, state.NodeStatusReady: 0, state.NodeStatusDown: 0, state.NodeStatusDisconnected: 0,
-	}
-	for n := range g.s.store.Snapshot().Nodes() {
-		counts[n.Status]++
-	}
-	for status, n := range counts {
-		ch <- prometheus.MustNewConstMetric(g.desc(), prometheus.GaugeValue, float64(n), status)
+// Collect counts.
+func (g countGauge) Collect(ch chan<- prometheus.Metric) {
+	for label, n := range g.read() {
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), label)
 	}
 }

@@ -114,13 +114,17 @@ func (s *server) commit(ctx context.Context, cmd state.Command) (value any, inde
 	if err != nil {
 		return nil, 0, err
 	}
+	start := time.Now()
 	res, err := s.raft.Propose(ctx, data)
 	if err != nil {
+		s.a.metrics.committed(start, commitFailed)
 		return nil, 0, s.explain(err)
 	}
 	if err, failed := res.Value.(error); failed {
+		s.a.metrics.committed(start, commitRefused)
 		return nil, res.Index, err
 	}
+	s.a.metrics.committed(start, commitApplied)
 	return res.Value, res.Index, nil
 }
 

@@ -41,6 +41,8 @@ type Backend struct {
 	Metrics *prometheus.Registry                                     // the agent's metrics; the server adds its own. nil means a fresh one
 	Logger  hclog.Logger
 	Limits  Limits
+
+	NoPrometheus bool // metrics are served as JSON only
 }
 
 // validate refuses a backend that lacks what its role must have.

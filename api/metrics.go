@@ -25,30 +25,15 @@ func newMetrics(reg *prometheus.Registry, s *Server) (*metrics, error) {
 	if reg == nil {
 		reg = prometheus.NewRegistry()
 	}
-	m := &metrics{
-		registry: reg,
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "drover_http_requests_total", Help: "HTTP requests answered, by route and status.",
-		}, []string{"route", "code"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "drover_http_request_seconds", Help: "Time to answer a request; blocking reads and streams included.",
-			Buckets: []float64{.001, .005, .025, .1, .5, 1, 5, 30},
-		}, []string{"route"}),
-		hops: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "drover_http_forwarded_total", Help: "HTTP requests sent on to another agent, by route.",
-		}, []string{"route"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "drover_http_panics_total", Help: "Handlers that panicked; each is a fault of ours.",
-		}),
-		slowReaders: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "drover_http_slow_readers_total", Help: "Readers of event streams that were cut off because they fell behind.",
-		}),
-		prom: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
-	}
-	watchers := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "drover_http_watchers", Help: "Blocking reads that wait now.",
-	}, func() float64 { return float64(s.watchers.n.Load()) })
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.hops, m.panics, m.slowReaders, watchers} {
+	row := func(name string) Metric { return MetricNamed(Metrics(), name) }
+	m := &metrics{registry: reg, prom: promhttp.HandlerFor(reg, promhttp.HandlerOpts{})}
+	m.requests = row("drover_http_requests_total").Counter()
+	m.seconds = row("drover_http_request_seconds").Histogram(.001, .005, .025, .1, .5, 1, 5, 30)
+	m.hops = row("drover_http_forwarded_total").Counter()
+	panics, slow := row("drover_http_panics_total").Counter(), row("drover_http_slow_readers_total").Counter()
+	m.panics, m.slowReaders = panics.WithLabelValues(), slow.WithLabelValues()
+	watchers := row("drover_http_watchers").GaugeFunc(func() float64 { return float64(s.watchers.n.Load()) })
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.hops, panics, slow, watchers} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register the API's metrics: %w", err)
 		}
@@ -91,6 +76,9 @@ func readMetrics(c *call) error {
 		return p.err
 	}
 	if format == "prometheus" {
+		if c.s.b.NoPrometheus {
+			return NewError(CodeUnavailable, "set telemetry { prometheus_metrics = true } and start the agent again, or read them as JSON", "this agent does not serve metrics to Prometheus")
+		}
 		c.s.metrics.prom.ServeHTTP(c.w, c.r)
 		return nil
 	}
