@@ -151,6 +151,7 @@ func playKilled(t *testing.T, s story, kills []int) bool {
 	if a.Status != s.want {
 		t.Errorf("status %s (%s), want %s; last killed at %q\n%s", a.Status, a.Description, s.want, c.where, describe(a))
 	}
+	wantExits(t, g, a)
 	for name := range a.Tasks {
 		if n := g.m.Starts(runtime.TaskID{AllocID: allocID, Task: name}); n > s.runs+fired {
 			t.Errorf("task %s was started %d times, want at most %d", name, n, s.runs+fired)

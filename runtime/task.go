@@ -9,6 +9,9 @@ import (
 	"github.com/drover-io/drover/state"
 )
 
+// maxStartLag is how much later a driver may say that a task was started than that it ended: it learns of the start from a daemon.
+const maxStartLag = 10 * time.Second
+
 // task is one task of a living allocation. All but kill, ended and restarts belongs to its goroutine.
 type task struct {
 	a      *alloc
@@ -94,9 +97,13 @@ func (t *task) reattach(ctx context.Context) {
 	if tr.Phase == phaseDead || t.driver == nil {
 		return
 	}
+	asking := t.work
+	if tr.Phase == phaseStarting {
+		asking = ctx // it may run: also who wants it stopped has to know, or it would not get its chance to end well
+	}
 	var f Found
 	var there bool
-	ok := t.a.retry(t.work, "cannot ask what runs", func(ctx context.Context) (err error) {
+	ok := t.a.retry(asking, "cannot ask what runs", func(ctx context.Context) (err error) {
 		f, there, err = t.driver.find(ctx, t.id)
 		return err
 	})
@@ -181,13 +188,14 @@ func (t *task) start(ctx context.Context) {
 	switch {
 	case err == nil && ctx.Err() == nil:
 		t.tries, t.gated = 0, false
-		e := event(EventStarted, "it runs")
-		if started.Attached {
-			e = event(EventReattached, "it was running already")
-		}
 		at := started.StartedAt
 		if at.IsZero() {
 			at = time.Now()
+		}
+		e := event(EventStarted, "it runs")
+		e.Time = at.UnixNano() // not now: a task that ends at once has ended by now
+		if started.Attached {
+			e = event(EventReattached, "it was running already")
 		}
 		t.set(ctx, func(tr *taskRecord) { tr.Phase, tr.State.StartedAt = phaseRunning, at.UnixNano() }, e)
 		t.a.r.pinTasks() // others may have taken or given back cores since its specification was made
@@ -269,6 +277,9 @@ func (t *task) again(ctx context.Context, why string, happened ...state.TaskEven
 
 // exited records how the task ended and what follows from it. why is set when it was killed, over when it is to start over.
 func (t *task) exited(ctx context.Context, x Exit, why *killReason, over bool) {
+	if begun := time.Unix(0, t.record().State.StartedAt); x.At.Before(begun) && begun.Sub(x.At) < maxStartLag {
+		x.At = begun
+	}
 	ended := exitEvent(x)
 	finish := func(tr *taskRecord) { tr.State.FinishedAt = ended.Time }
 	switch {

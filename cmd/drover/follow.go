@@ -38,17 +38,17 @@ type follower struct {
 	allocs  []api.AllocListItem
 	seen    uint64
 	many    bool
-	known   map[string]string    // allocation → how it stood
-	told    map[string]int64     // allocation and task → time of the newest event looked at
-	running map[string]time.Time // allocation and its restarts → since when it has been seen running
-	trouble time.Time            // since when the cluster has not answered
-	line    string               // the progress shown last
+	known   map[string]string          // allocation → how it stood
+	told    map[string]state.TaskEvent // allocation and task → the newest event looked at
+	running map[string]time.Time       // allocation and its restarts → since when it has been seen running
+	trouble time.Time                  // since when the cluster has not answered
+	line    string                     // the progress shown last
 	shown   time.Time
 }
 
 func newFollower(a *app, c *api.Client, namespace, id string) *follower {
 	return &follower{app: a, c: c, namespace: namespace, id: id, started: time.Now(),
-		known: map[string]string{}, told: map[string]int64{}, running: map[string]time.Time{}}
+		known: map[string]string{}, told: map[string]state.TaskEvent{}, running: map[string]time.Time{}}
 }
 
 func (f *follower) took() float64 { return time.Since(f.started).Seconds() }
@@ -224,21 +224,32 @@ func copyWords(x api.AllocListItem) string {
 	return x.ClientStatus + " on " + x.NodeName
 }
 
-// printEvents says what happened to the tasks of a copy that a user would want to know while waiting.
+// printEvents says what happened to the tasks of a copy that a user would want to know while waiting. A copy that failed may have
+// been replaced since the last look; why it did is news all the same.
 func (f *follower) printEvents(x api.AllocListItem, silent bool) {
+	wanted := x.DesiredStatus == state.DesiredRun || x.ClientStatus == state.ClientFailed
 	for _, task := range sortedKeys(x.TaskStates) {
-		key := x.ID + " " + task
-		newest := f.told[key]
-		for _, e := range x.TaskStates[task].Events {
-			if e.Time <= newest {
-				continue
-			}
-			f.told[key] = max(f.told[key], e.Time)
-			if !silent && x.DesiredStatus == state.DesiredRun && telling(e) {
+		key, events := x.ID+" "+task, x.TaskStates[task].Events
+		for _, e := range eventsAfter(events, f.told[key]) {
+			if !silent && wanted && telling(e) {
 				f.copyLine(x, fmt.Sprintf("task %q: %s: %s", task, e.Type, e.Message))
 			}
 		}
+		if len(events) > 0 {
+			f.told[key] = events[len(events)-1]
+		}
 	}
+}
+
+// eventsAfter are the events that follow one that was seen: all when it is not among them any more. Their order is what counts, not
+// their times: the exit of a task that ends at once is earlier than the word that it runs, and clocks are set back.
+func eventsAfter(events []state.TaskEvent, seen state.TaskEvent) []state.TaskEvent {
+	for i := len(events) - 1; i >= 0; i-- {
+		if events[i] == seen {
+			return events[i+1:]
+		}
+	}
+	return events
 }
 
 // telling reports whether an event is news to somebody who waits for a start.

@@ -153,6 +153,42 @@ func TestARestartIsTold(t *testing.T) {
 	}
 }
 
+// TestEveryExitIsTold: a task that ends at once has ended before the word that it runs was written, and a copy that failed may be
+// replaced before anybody looks again.
+func TestEveryExitIsTold(t *testing.T) {
+	var out lockedBuffer
+	h := &herd{t: t}
+	f := newFollower(h.app(strings.NewReader(""), &out, &out), nil, "default", "web")
+	started := state.TaskEvent{Type: "Started", Time: 2000, Message: "it runs"}
+	ended := state.TaskEvent{Type: "Terminated", Time: 1000, Message: "exit code 3", ExitCode: 3}
+	look := func(desired, client string, events ...state.TaskEvent) string {
+		was := len(out.String())
+		f.printEvents(api.AllocListItem{ID: "a", Name: "web.g[0]", DesiredStatus: desired, ClientStatus: client,
+			TaskStates: map[string]state.TaskState{"t": {Events: events}}}, false)
+		return out.String()[was:]
+	}
+	if got := look(runs, state.ClientRunning, started); got != "" {
+		t.Errorf("a start is told: %q", got)
+	}
+	if got := look(runs, state.ClientRunning, started, ended); strings.Count(got, "Terminated: exit code 3") != 1 {
+		t.Errorf("an exit that is earlier than the start: %q", got)
+	}
+	if got := look(runs, state.ClientRunning, started, ended); got != "" {
+		t.Errorf("told twice: %q", got)
+	}
+	again := state.TaskEvent{Type: "Terminated", Time: 3000, Message: "exit code 3", ExitCode: 3}
+	if got := look(stops, state.ClientFailed, ended, started, again); strings.Count(got, "Terminated") != 1 {
+		t.Errorf("the next exit, of a copy that was replaced meanwhile: %q", got)
+	}
+	late := state.TaskEvent{Type: "Terminated", Time: 9000, Message: "exit code 4", ExitCode: 4}
+	if got := look(runs, state.ClientRunning, late); strings.Count(got, "exit code 4") != 1 {
+		t.Errorf("what was seen is not among them any more: %q", got)
+	}
+	if got := look(stops, state.ClientComplete, late, ended); got != "" {
+		t.Errorf("the exit of a copy that was to stop is told: %q", got)
+	}
+}
+
 // TestACopyThatItsNodeSuitsNoMore changes a job so that its copies could stay but for a constraint: only the scheduler knows.
 func TestACopyThatItsNodeSuitsNoMore(t *testing.T) {
 	t.Parallel()
