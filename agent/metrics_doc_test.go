@@ -92,6 +92,7 @@ scrape_configs:
 ` + "```" + `
 
 What servers say of the cluster (jobs, allocations, nodes) every server says, from what it has applied: take the maximum, not the sum.
+A dashboard for Grafana is ` + "`dist/grafana/drover.json`" + ` (Dashboards → New → Import).
 Figures of the leader's work rise on the leader only; add them up. A histogram has three series: ` + "`_bucket`, `_sum`, `_count`" + `.
 `
 
