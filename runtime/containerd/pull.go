@@ -70,6 +70,7 @@ func (d *Driver) pull(ctx context.Context, s *session, p *pullState) (client.Ima
 		if damaged(err) || done <= before {
 			p.abort(context.WithoutCancel(ctx), s)
 		}
+		p.failed(damaged(err) || done <= before)
 		before = done
 		if cause := permanent(err, p.auth); cause != "" {
 			return nil, fmt.Errorf("pull image %s: %s: %w: %w", p.ref, cause, runtime.ErrNotRetryable, err)

@@ -2,8 +2,6 @@ package containerd
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -29,6 +27,8 @@ type pullState struct {
 	parts      map[digest.Digest]ocispec.Descriptor // manifests, configuration and layers seen so far
 	refs       []string                             // of their downloads in containerd
 	retryAfter time.Duration
+	mirrors    map[string]bool // hosts of mirrors that gave something during this attempt
+	shaky      map[string]bool // hosts of mirrors that an attempt failed with: they are asked last
 }
 
 func newPullState(ref, registry string, o options, stall time.Duration) *pullState {
@@ -150,44 +150,29 @@ func (d *Driver) PullProgress(ctx context.Context, spec runtime.TaskSpec) (done,
 	return done, total, total > 0
 }
 
-// watchedTransport gives up on bodies that stall, and listens to what registries ask for.
-type watchedTransport struct {
-	next http.RoundTripper
-	pull *pullState
-}
-
-// RoundTrip sends one request.
-func (t *watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancel(req.Context())
-	resp, err := t.next.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		cancel()
-		return nil, err
+// served notes that a mirror answered.
+func (p *pullState) served(mirror string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mirrors == nil {
+		p.mirrors = map[string]bool{}
 	}
-	t.pull.noteRetryAfter(resp)
-	resp.Body = &watchedBody{ReadCloser: resp.Body, stall: t.pull.stall, cancel: cancel}
-	return resp, nil
+	p.mirrors[mirror] = true
 }
 
-// watchedBody ends when no byte has come for a while.
-type watchedBody struct {
-	io.ReadCloser
-	stall  time.Duration
-	cancel context.CancelFunc
-}
-
-// Read reads what has come.
-func (b *watchedBody) Read(p []byte) (int, error) {
-	timer := time.AfterFunc(b.stall, b.cancel)
-	n, err := b.ReadCloser.Read(p)
-	if !timer.Stop() && err != nil && err != io.EOF {
-		return n, fmt.Errorf("no byte has come for %s: %w", b.stall, io.ErrUnexpectedEOF)
+// failed ends an attempt. When it got nowhere, the mirrors that took part in it come after the registry from now on: one that hangs,
+// or gives wrong bytes, would do so again.
+func (p *pullState) failed(nowhere bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if nowhere {
+		p.shaky = p.mirrors
 	}
-	return n, err
+	p.mirrors = nil
 }
 
-// Close ends the request.
-func (b *watchedBody) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
+func (p *pullState) isShaky(mirror string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shaky[mirror]
 }

@@ -75,23 +75,31 @@ func (c PullConfig) stallTimeout() time.Duration { return cmp.Or(c.StallTimeout,
 // resolver asks the registry's mirrors first, then the registry.
 func (d *Driver) resolver(ctx context.Context, p *pullState) remotes.Resolver {
 	return docker.NewResolver(docker.ResolverOptions{Hosts: func(host string) ([]docker.RegistryHost, error) {
-		var hosts []docker.RegistryHost
+		var hosts, last []docker.RegistryHost
 		for _, m := range d.cfg.Pulls.registry(host).Mirrors {
 			h, err := d.mirror(ctx, p, m)
-			if err != nil {
+			switch {
+			case err != nil:
 				return nil, fmt.Errorf("mirror %q of registry %s: %w", m, host, err)
+			case p.isShaky(h.Host):
+				last = append(last, h)
+			default:
+				hosts = append(hosts, h)
 			}
-			hosts = append(hosts, h)
 		}
-		own, err := d.registryHost(ctx, p, host)
-		return append(hosts, own), err
+		own, err := d.registryHost(ctx, p, host, false)
+		return append(append(hosts, own), last...), err
 	}})
 }
 
-// registryHost is how to speak to a registry.
-func (d *Driver) registryHost(ctx context.Context, p *pullState, host string) (docker.RegistryHost, error) {
+// registryHost is how to speak to a registry, or to a mirror of one.
+func (d *Driver) registryHost(ctx context.Context, p *pullState, host string, mirror bool) (docker.RegistryHost, error) {
 	r := d.cfg.Pulls.registry(host)
-	client, err := p.client(r)
+	watch := &watchedTransport{pull: p}
+	if mirror {
+		watch.mirror = host
+	}
+	client, err := watch.client(r)
 	if err != nil {
 		return docker.RegistryHost{}, err
 	}
@@ -107,7 +115,10 @@ func (d *Driver) registryHost(ctx context.Context, p *pullState, host string) (d
 	if host == dockerHub {
 		h.Host = "registry-1.docker.io"
 	}
-	h.Authorizer = docker.NewDockerAuthorizer(docker.WithAuthClient(client), docker.WithAuthCreds(func(string) (string, string, error) {
+	h.Authorizer = docker.NewDockerAuthorizer(docker.WithAuthClient(client), docker.WithAuthCreds(func(asks string) (string, string, error) {
+		if asks != h.Host { // where a redirect led to
+			return "", "", nil
+		}
 		return d.login(ctx, p, host)
 	}))
 	return h, nil
@@ -119,7 +130,7 @@ func (d *Driver) mirror(ctx context.Context, p *pullState, address string) (dock
 	if err != nil {
 		return docker.RegistryHost{}, err
 	}
-	h, err := d.registryHost(ctx, p, host.Host)
+	h, err := d.registryHost(ctx, p, host.Host, true)
 	if host.Scheme != "" {
 		h.Scheme = host.Scheme
 	}
@@ -143,7 +154,7 @@ func ParseMirror(address string) (*url.URL, error) {
 }
 
 // client makes a client with time limits for everything but the body, which is watched.
-func (p *pullState) client(r Registry) (*http.Client, error) {
+func (w *watchedTransport) client(r Registry) (*http.Client, error) {
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -170,5 +181,6 @@ func (p *pullState) client(r Registry) (*http.Client, error) {
 		}
 		t.TLSClientConfig.RootCAs = pool
 	}
-	return &http.Client{Transport: &watchedTransport{next: t, pull: p}}, nil
+	w.next = t
+	return &http.Client{Transport: w}, nil
 }
