@@ -223,11 +223,6 @@ func (s *server) Propose(ctx context.Context, cmd state.Command) (value any, ind
 	return s.commit(ctx, cmd)
 }
 
-// RemovePeer takes a server out of the Raft configuration.
-func (s *server) RemovePeer(ctx context.Context, id string) error {
-	return s.explainMembers(s.raft.Remove(ctx, id))
-}
-
 // TransferLeadership gives leadership to a server.
 func (s *server) TransferLeadership(ctx context.Context, id string) error {
 	return s.explainMembers(s.raft.Transfer(ctx, id))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,5 +143,63 @@ func TestAnotherServerWithoutGossip(t *testing.T) {
 		if _, _, err := client.API.Nodes(ctx, api.QueryOptions{}); err != nil {
 			t.Log("a read through the node without gossip:", err)
 		}
+	})
+}
+
+// removePeer asks an agent to take a server out of the configuration.
+func (c *Cluster) removePeer(via *Node, id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := via.API.RemoveRaftPeer(ctx, id, api.WriteOptions{})
+	return err
+}
+
+// TestUnsafeRemovalIsRefused: a server without which nothing could be written any more stays, and the refusal says the figures and
+// what to do; nothing has changed then. One that nobody needs goes, dead or alive.
+func TestUnsafeRemovalIsRefused(t *testing.T) {
+	inBubble(t, Options{Servers: 3, Clients: 1, Config: serversOnly(3)}, func(t *testing.T, c *Cluster) {
+		via, dead := c.Nodes[3], c.Follower()
+		deadID := dead.ID()
+		dead.Die()
+		time.Sleep(3 * time.Second)
+		c.Eventually(10*time.Second, func() error {
+			for _, n := range c.Servers() {
+				if n == dead {
+					continue
+				}
+				err := c.removePeer(via, n.ID())
+				if err == nil {
+					t.Fatalf("server %s was removed while %s is dead", n.Name, dead.Name)
+				}
+				for _, want := range []string{"without server " + n.Name, "2 with a vote, of which 1 answers and 2 must", "bring back server " + dead.Name, "drover operator recover"} {
+					if !strings.Contains(fmt.Sprint(err), want) {
+						return fmt.Errorf("removing %s: %w; want %q", n.Name, err, want)
+					}
+				}
+			}
+			return nil
+		})
+		c.WaitVoters(via, time.Second, c.Servers()...)
+		if err := c.removePeer(via, deadID); err != nil {
+			t.Fatalf("remove the dead one: %v", err)
+		}
+		left := c.Servers()
+		left = slices.DeleteFunc(left, func(n *Node) bool { return n == dead })
+		c.WaitVoters(via, 5*time.Second, left...)
+		if err := c.Run(via, Job("after", 1)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestLiveServerMayBeRemoved: as long as the others are a majority an operator's word counts; the server is then taken in anew, for
+// it still gossips.
+func TestLiveServerMayBeRemoved(t *testing.T) {
+	inBubble(t, Options{Servers: 3}, func(t *testing.T, c *Cluster) {
+		f := c.Follower()
+		if err := c.removePeer(c.Leader(), f.ID()); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitVoters(c.Leader(), 30*time.Second, c.Nodes...)
 	})
 }

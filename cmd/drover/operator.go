@@ -80,8 +80,10 @@ func peerState(p api.RaftPeer) string {
 func newRaftRemove(a *app) *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
-		Use:     "remove-peer <server>",
-		Short:   "Take a dead server out of the Raft configuration",
+		Use:   "remove-peer <server>",
+		Short: "Take a dead server out of the Raft configuration",
+		Long: `Take a server out of the Raft configuration, a dead one as a rule: one that lives and gossips is taken in anew. It is refused when of
+the servers with a vote that would remain no majority answers, and for the last one; what to do then is said.`,
 		Example: "  drover operator raft remove-peer 8f3c2a10-54d1-4b0e-9f2b-d4a7f0c2e811",
 		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
