@@ -48,7 +48,7 @@ type Driver struct {
 	tasks   keyedLock          // one operation at a time per container
 	cgroups sync.RWMutex       // held for writing while empty cgroup parents are removed, for reading while one is made below
 	fetches singleflight.Group // images being fetched
-	pulls   pullBoard          // how far they are
+	pulls   transferBoard      // how far they are
 	volumes keyedLock          // named volumes being made
 	init    initBinary
 	pinning sync.Mutex // of the network namespace: tasks start together, and one must not take away what the other mounts

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,20 +125,22 @@ func (d *Driver) fetchTree(ctx context.Context, s *session, img *runtime.Cluster
 	}
 	ctx = leases.WithLease(ctx, id)
 	f := &runtime.ImageFetch{Source: d.imageSource(), Image: img, Stall: stall, Logger: d.log}
+	way := &transfer{whole: img.Size}
+	defer d.pulls.begin(way, append(slices.Clone(img.Names), img.Digest)...)()
 	began := time.Now()
 	root, err := rootOf(img)
 	if err != nil {
 		return err
 	}
 	tree := newTree(s.ContentStore(), img.Missing)
-	fetch := func(ctx context.Context, desc ocispec.Descriptor) error { return d.fetchBlob(ctx, s, f, desc) }
+	fetch := func(ctx context.Context, desc ocispec.Descriptor) error { return d.fetchBlob(ctx, s, f, way, desc) }
 	if err := tree.walk(ctx, root, 0, fetch); err != nil {
 		return fmt.Errorf("fetch image %s: %w", nameOf(img), err)
 	}
 	g, leaves := errgroup.WithContext(ctx)
 	g.SetLimit(parallelBlobs)
 	for _, desc := range tree.leaves {
-		g.Go(func() error { return d.fetchBlob(leaves, s, f, desc) })
+		g.Go(func() error { return d.fetchBlob(leaves, s, f, way, desc) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -165,7 +168,8 @@ func rootOf(img *runtime.ClusterImage) (ocispec.Descriptor, error) {
 }
 
 // fetchBlob fetches one part, unless it is here.
-func (d *Driver) fetchBlob(ctx context.Context, s *session, f *runtime.ImageFetch, desc ocispec.Descriptor) error {
+func (d *Driver) fetchBlob(ctx context.Context, s *session, f *runtime.ImageFetch, way *transfer, desc ocispec.Descriptor) error {
+	way.note(desc, fetchRef(desc))
 	w, err := openSink(ctx, s.ContentStore(), desc)
 	if errdefs.IsAlreadyExists(err) {
 		return nil
@@ -193,7 +197,10 @@ func openSink(ctx context.Context, cs content.Store, desc ocispec.Descriptor) (*
 	return sink, sink.open(ctx)
 }
 
-func (c *contentSink) ref() string { return fetchRefs + c.desc.Digest.String() }
+func (c *contentSink) ref() string { return fetchRef(c.desc) }
+
+// fetchRef is the name under which a part is written.
+func fetchRef(desc ocispec.Descriptor) string { return fetchRefs + desc.Digest.String() }
 
 // open waits while another agent that shares the daemon writes the same.
 func (c *contentSink) open(ctx context.Context) (err error) {

@@ -28,6 +28,8 @@ const (
 	// stampEvery bounds how often an image's use is written down.
 	stampEvery = time.Minute
 	tidyTime   = 5 * time.Minute
+	// leftOver is how long a download lies still before it counts as given up: the next attempt begins anew then.
+	leftOver = 2 * time.Hour
 )
 
 // markUsed remembers that an image was asked for. Without the mark its age counts from its download: that is no reason to fail.
@@ -51,8 +53,8 @@ func usedAt(img images.Image) time.Time {
 	return at
 }
 
-// Tidy removes the images that nobody needs any more. Never one that a container is made of, one that was just asked for, or one
-// that was imported: no registry has it.
+// Tidy removes the images that nobody needs any more, and what is left of downloads. Never an image that a container is made of, one
+// that was just asked for or is being fetched, or one that was imported: no registry has it.
 func (d *Driver) Tidy(ctx context.Context) error {
 	if !d.cfg.Images.Enabled {
 		return nil
@@ -63,7 +65,28 @@ func (d *Driver) Tidy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.tidyImages(ctx, s, time.Now(), diskUse)
+	return errors.Join(d.tidyImages(ctx, s, time.Now(), diskUse), d.tidyDownloads(ctx, s, time.Now()))
+}
+
+// tidyDownloads throws away what downloads of this and earlier lives left half done.
+func (d *Driver) tidyDownloads(ctx context.Context, s *session, now time.Time) error {
+	left, err := s.ContentStore().ListStatuses(ctx)
+	if err != nil {
+		return explain(err, "list downloads")
+	}
+	running := d.pulls.refs()
+	var errs []error
+	for _, st := range left {
+		if running[st.Ref] || now.Sub(st.UpdatedAt) < leftOver {
+			continue
+		}
+		if err := s.ContentStore().Abort(ctx, st.Ref); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, explain(err, "remove the download %s", st.Ref))
+			continue
+		}
+		d.log.Info("removed a download that was given up", "download", st.Ref, "bytes", st.Offset, "still_for", now.Sub(st.UpdatedAt).Round(time.Second))
+	}
+	return errors.Join(errs...)
 }
 
 func (d *Driver) tidyImages(ctx context.Context, s *session, now time.Time, use func(path string) (int, error)) error {
@@ -119,7 +142,7 @@ func (d *Driver) idleImages(ctx context.Context, s *session) ([]images.Image, er
 		switch _, keep := img.Labels[labelImported]; {
 		case used[img.Name]:
 			d.markUsed(ctx, s, img)
-		case !keep:
+		case !keep && d.pulls.find(img.Name) == nil: // one that is being pulled anew is about to be used
 			idle = append(idle, img)
 		}
 	}

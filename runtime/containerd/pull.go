@@ -45,7 +45,7 @@ func (d *Driver) pullShared(ctx context.Context, s *session, named reference.Nam
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		p := newPullState(ref, reference.Domain(named), o, d.cfg.Pulls.stallTimeout())
-		defer d.pulls.begin(p)()
+		defer d.pulls.begin(&p.transfer, p.ref)()
 		img, err := d.pull(ctx, s, p)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, fmt.Errorf("pull image %s: not done after %s (config.image_pull_timeout): %w", ref, limit, err)
