@@ -169,7 +169,7 @@ func (s *server) Report(ctx context.Context, caller api.Caller, req *api.ReportR
 	if len(req.Report.Allocs) == 0 {
 		return &api.ReportResponse{Seq: req.Report.Seq, Index: snap.Index()}, nil
 	}
-	index, err := t.report(ctx, req.Report)
+	index, err := t.report(ctx, req.Report.AtLevel(snap.Level()))
 	if err != nil {
 		return nil, err
 	}

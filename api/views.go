@@ -71,7 +71,7 @@ type AllocListItem struct {
 	DesiredDescription string                     `json:",omitempty"`
 	ClientStatus       string                     // lost and unknown derived
 	ClientDescription  string                     `json:",omitempty"`
-	TaskStates         map[string]state.TaskState `json:",omitempty"`
+	TaskStates         map[string]state.TaskState `json:",omitempty"` // without Crash, which would make lists large
 	PreviousAllocation string                     `json:",omitempty"`
 	NextAllocation     string                     `json:",omitempty"`
 	CreateTime         int64                      // cluster time, nanoseconds since the Unix epoch
@@ -182,7 +182,7 @@ func allocListItem(snap *state.Snapshot, a *state.Alloc) AllocListItem {
 		ID: a.ID, Name: a.Name, Namespace: a.Namespace, JobID: a.JobID, JobType: a.JobType, JobVersion: a.JobVersion,
 		TaskGroup: a.TaskGroup, Index: a.Index, NodeID: a.NodeID, NodeName: a.NodeName, Resources: a.Resources, Ports: a.Ports,
 		DesiredStatus: a.DesiredStatus, DesiredDescription: a.DesiredDescription,
-		ClientStatus: snap.ClientStatus(a), ClientDescription: a.ClientDescription, TaskStates: a.TaskStates,
+		ClientStatus: snap.ClientStatus(a), ClientDescription: a.ClientDescription, TaskStates: state.WithoutCrashTails(a.TaskStates),
 		PreviousAllocation: a.PreviousAllocation, NextAllocation: a.NextAllocation,
 		CreateTime: a.CreateTime, ModifyTime: max(a.CreateTime, a.ClientModifyTime),
 		CreateIndex: a.CreateIndex, ModifyIndex: a.ModifyIndex,

@@ -152,7 +152,8 @@ func (a *alloc) report() state.AllocReport {
 		t.State.Events = slices.Clone(t.State.Events)
 		rep.Tasks[name] = t.State
 	}
-	return rep
+	state.BoundCrashTails(rep.Tasks)
+	return bounded(rep)
 }
 
 // live is the life of an allocation, from wherever it stands. It returns when there is nothing to do until the next order, or

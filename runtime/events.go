@@ -36,11 +36,15 @@ const (
 
 // event makes a task event of now.
 func event(kind, format string, args ...any) state.TaskEvent {
-	message := fmt.Sprintf(format, args...)
-	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage], "") + " …"
+	return state.TaskEvent{Type: kind, Time: time.Now().UnixNano(), Message: cutMessage(fmt.Sprintf(format, args...), maxMessage)}
+}
+
+// cutMessage cuts a message to about so many bytes.
+func cutMessage(message string, most int) string {
+	if len(message) <= most {
+		return message
 	}
-	return state.TaskEvent{Type: kind, Time: time.Now().UnixNano(), Message: message}
+	return strings.ToValidUTF8(message[:most], "") + " …"
 }
 
 // maxMessage bounds the message of an event in bytes: a report has many.

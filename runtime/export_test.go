@@ -45,3 +45,12 @@ func RemoveTree(path string) error                      { return removeTree(path
 func CpusetsAt(mount, dir string, cores []int) *Cpusets {
 	return &Cpusets{root: filepath.Join(mount, dir), cores: cores}
 }
+
+// LastLines are the last lines of a file from an offset on, as a crash tail has them.
+func LastLines(dir, rel string, from int64) ([]string, error) { return lastLines(dir, rel, from) }
+
+// BoundReport bounds the report of one allocation, and says how large it is and may be.
+func BoundReport(r state.AllocReport) (out state.AllocReport, size, most int) {
+	out = bounded(r)
+	return out, sizeOf(out), maxReportBytes
+}

@@ -179,6 +179,19 @@ func (m *logMarks) before(at int64) (logMark, bool) {
 	return logMark{}, false
 }
 
+// begin is how long the log files were when a run began; zero when that is not known any more.
+func (m *logMarks) begin(run int) [2]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.load()
+	for _, k := range slices.Backward(m.marks) {
+		if k.Run > 0 && k.Run <= run { // an earlier run that wrote nothing began at the same place
+			return k.Sizes
+		}
+	}
+	return [2]int64{}
+}
+
 // previous are the marks at which the run before the latest began and ended.
 func (m *logMarks) previous() (from, to logMark, ok bool) {
 	m.mu.Lock()

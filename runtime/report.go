@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -14,6 +15,9 @@ const maxReport = 100
 
 // maxReportBytes bounds its size: several reports share one log entry of 1 MiB.
 const maxReportBytes = 256 << 10
+
+// shortMessage is to what the messages of an allocation's events are cut when it would be too large otherwise, in bytes.
+const shortMessage = 200
 
 // ledger remembers which allocations the leader has not confirmed. One counter stamps changes and reports alike, so that a
 // change that a report missed is always newer than it. Guarded by Runner.mu.
@@ -99,16 +103,37 @@ func (r *Runner) TakeReport() (seq uint64, allocs []state.AllocReport) {
 	return seq, allocs
 }
 
-// sizeOf is about how many bytes a report of one allocation takes.
+// sizeOf is how many bytes a report of one allocation takes.
 func sizeOf(r state.AllocReport) int {
-	size := 200 + len(r.ID) + len(r.Description)
-	for name, t := range r.Tasks {
-		size += 200 + len(name)
-		for _, e := range t.Events {
-			size += 120 + len(e.Type) + 2*len(e.Message) // quotes and control characters are longer in JSON
+	data, err := json.Marshal(r)
+	if err != nil {
+		return maxReportBytes // never: it is plain data
+	}
+	return len(data)
+}
+
+// bounded is a report that fits into a report of its own, whatever drivers and tasks said: messages are shortened, then the ends of
+// outputs left out, then the older events. The node's word of how an allocation stands must never be too long to be taken.
+func bounded(r state.AllocReport) state.AllocReport {
+	r.Description = cutMessage(r.Description, maxMessage)
+	for _, lighten := range []func(*state.TaskState){
+		func(t *state.TaskState) {
+			for i := range t.Events {
+				t.Events[i].Message = cutMessage(t.Events[i].Message, shortMessage)
+			}
+		},
+		func(t *state.TaskState) { t.Crash = nil },
+		func(t *state.TaskState) { t.Events = t.Events[max(0, len(t.Events)-3):] },
+	} {
+		if sizeOf(r) <= maxReportBytes {
+			return r
+		}
+		for name, t := range r.Tasks {
+			lighten(&t)
+			r.Tasks[name] = t
 		}
 	}
-	return size
+	return r
 }
 
 // NodeReport is TakeReport in the form that goes into the log. Seq 0: there is nothing to report.

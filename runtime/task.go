@@ -256,20 +256,22 @@ func (t *task) failed(ctx context.Context, kind string, err error) {
 			happened, event(EventNotRestarting, "starting it again on this node cannot help"))
 		return
 	}
-	t.again(ctx, err.Error(), happened)
+	t.again(ctx, err.Error(), func(*taskRecord) {}, happened)
 }
 
-// again asks the restart policy what is to become of a task that ended for the given reason.
-func (t *task) again(ctx context.Context, why string, happened ...state.TaskEvent) {
+// again asks the restart policy what is to become of a task that ended for the given reason, and records that with finish.
+func (t *task) again(ctx context.Context, why string, finish func(*taskRecord), happened ...state.TaskEvent) {
 	tr := t.record()
 	v := judgeRestart(t.policy(), tr.Window, time.Now(), t.id, tr.Runs)
 	if !v.restart {
 		t.set(ctx, func(tr *taskRecord) {
+			finish(tr)
 			tr.Phase, tr.Window, tr.State.Failed, tr.Why = phaseDead, v.window, true, why+"; "+v.reason
 		}, append(happened, event(EventNotRestarting, "%s", v.reason))...)
 		return
 	}
 	t.set(ctx, func(tr *taskRecord) {
+		finish(tr)
 		tr.Phase, tr.Window, tr.DueAt = phasePending, v.window, time.Now().Add(v.delay).UnixNano()
 		tr.State.Restarts++
 	}, append(happened, event(EventRestarting, "%s", v.reason))...)
@@ -290,8 +292,11 @@ func (t *task) exited(ctx context.Context, x Exit, why *killReason, over bool) {
 			ended, event(EventRestarting, "by order of a user, now"))
 	case x.Success() && t.a.record().Job.Type == state.JobTypeBatch:
 		t.set(ctx, func(tr *taskRecord) { finish(tr); tr.Phase = phaseDead }, ended)
+	case x.Success():
+		t.again(ctx, exitMessage(x), finish, ended)
 	default:
-		t.again(ctx, exitMessage(x), ended)
+		crash := t.crash(ctx, x)
+		t.again(ctx, exitMessage(x), func(tr *taskRecord) { finish(tr); tr.State.Crash = crash }, ended)
 	}
 }
 

@@ -87,6 +87,7 @@ type TaskState struct {
 	StartedAt  int64       `json:",omitempty"` // the node's wall clock, nanoseconds; shown, never compared
 	FinishedAt int64       `json:",omitempty"` // the node's wall clock, nanoseconds; shown, never compared
 	Events     []TaskEvent `json:",omitempty"` // oldest first, at most MaxTaskEvents
+	Crash      *CrashTail  `json:",omitempty"` // of its last run that failed, from level 2 on; of the tasks that failed last only
 }
 
 // MaxTaskEvents bounds TaskState.Events.

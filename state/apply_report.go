@@ -77,6 +77,7 @@ func boundTasks(in map[string]TaskState) map[string]TaskState {
 		}
 		out[name] = ts
 	}
+	BoundCrashTails(out)
 	return out
 }
 

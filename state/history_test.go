@@ -215,7 +215,11 @@ func (g *history) report(at int64) Command {
 		}
 		r := AllocReport{ID: a.ID, Status: statuses[g.int("client status", 0, 5)]}
 		if g.bool("tasks") {
-			r.Tasks = map[string]TaskState{"server": {State: TaskRunning, Restarts: g.int("restarts", 0, 3)}}
+			ts := TaskState{State: TaskRunning, Restarts: g.int("restarts", 0, 3)}
+			if g.level() >= 2 && g.bool("crash") {
+				ts.Crash = testCrash()
+			}
+			r.Tasks = map[string]TaskState{"server": ts}
 		}
 		node := a.NodeID
 		if g.int("liar", 0, 9) == 0 {

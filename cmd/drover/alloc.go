@@ -107,6 +107,7 @@ func writeAlloc(w io.Writer, x *api.AllocView, o allocStatusOptions) error {
 		if err := writeTask(w, name, x.TaskStates[name]); err != nil {
 			return err
 		}
+		writeCrash(w, name, x.TaskStates[name].Crash)
 	}
 	if len(x.TaskStates) == 0 {
 		_, err := fmt.Fprintln(w, "\nIts node has not reported about it yet.")

@@ -122,6 +122,7 @@ type jobStatus struct {
 	*api.JobView
 	Allocations []api.AllocListItem
 	Explanation *state.Explanation `json:",omitempty"` // of a job with copies that cannot be placed
+	LastCrash   *lastCrash         `json:",omitempty"` // of a job with copies that failed and have no successor yet
 }
 
 func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s shape, o jobStatusOptions) error {
@@ -146,6 +147,11 @@ func showJob(ctx context.Context, r *reader, c *api.Client, prefix string, s sha
 			return c.ExplainJob(ctx, found.ID, q)
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if !job.Stop && !o.short {
+		if st.LastCrash, err = r.crash(ctx, c, q, failedNow(job.Job, allocs)); err != nil {
 			return err
 		}
 	}
@@ -189,7 +195,7 @@ func (st jobStatus) write(w io.Writer, o jobStatusOptions) error {
 		fmt.Fprintf(w, "  drover job why %s   says more\n", st.ID)
 	}
 	if !st.Stop {
-		writeFailed(w, failedNow(st.Job, st.Allocations))
+		writeFailed(w, failedNow(st.Job, st.Allocations), st.LastCrash)
 	}
 	return nil
 }
@@ -227,8 +233,8 @@ func failedNow(job *state.Job, allocs []api.AllocListItem) []api.AllocListItem {
 	return out
 }
 
-// writeFailed says why copies failed, each reason once, and where to look.
-func writeFailed(w io.Writer, failed []api.AllocListItem) {
+// writeFailed says why copies failed, each reason once, what the newest wrote last, and where to look.
+func writeFailed(w io.Writer, failed []api.AllocListItem, last *lastCrash) {
 	if len(failed) == 0 {
 		return
 	}
@@ -240,6 +246,7 @@ func writeFailed(w io.Writer, failed []api.AllocListItem) {
 			fmt.Fprintf(w, "  %s (%s) on %s: %s\n", x.Name, shortID(x.ID, false), x.NodeName, orElse(x.ClientDescription, "no reason was reported"))
 		}
 	}
+	last.write(w)
 	id := shortID(failed[0].ID, false)
 	fmt.Fprintf(w, "  drover alloc status %s          shows what happened\n  drover alloc logs --stderr %s   shows what it wrote\n", id, id)
 }

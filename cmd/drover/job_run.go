@@ -291,7 +291,7 @@ func (l *launch) finish(ctx context.Context, result outcome, t tally) error {
 	case blocked:
 		return l.finishBlocked(ctx, t)
 	case failing:
-		return l.finishFailed(t)
+		return l.finishFailed(ctx, t)
 	}
 	switch {
 	case t.Wanted == 0:
@@ -325,7 +325,7 @@ func (l *launch) finishBlocked(ctx context.Context, t tally) error {
 	if err := writeExplanation(l.app.out, e); err != nil {
 		return err
 	}
-	writeFailed(l.app.out, t.failed)
+	l.writeFailed(ctx, t.failed)
 	var more []string
 	if n := t.Old + min(t.Kept, t.Unplaced); n > 0 {
 		more = append(more, fmt.Sprintf("Meanwhile %s of an older version may run on.", plural(n, "copy")))
@@ -337,11 +337,23 @@ func (l *launch) finishBlocked(ctx context.Context, t tally) error {
 	return exitUnplaced
 }
 
-func (l *launch) finishFailed(t tally) error {
+// writeFailed says why copies failed, and what the newest wrote last where that can be read.
+func (l *launch) writeFailed(ctx context.Context, failed []api.AllocListItem) {
+	last, err := readCrash(failed, func(id string) (*api.AllocView, error) {
+		row, _, err := l.c.Allocation(ctx, id, api.QueryOptions{Namespace: l.namespace})
+		return row, err
+	})
+	if err != nil {
+		last = nil // why they failed is known without
+	}
+	writeFailed(l.app.out, failed, last)
+}
+
+func (l *launch) finishFailed(ctx context.Context, t tally) error {
 	if err := l.say("%s failed after %.1f s.\n", someOf(t.Failed, t.Wanted), l.took()); err != nil {
 		return err
 	}
-	writeFailed(l.app.out, t.failed)
+	l.writeFailed(ctx, t.failed)
 	if t.Old > 0 {
 		fmt.Fprintf(l.app.out, "%s of an older version run on; the update goes on when what failed runs.\n", plural(t.Old, "copy"))
 	}

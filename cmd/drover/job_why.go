@@ -72,6 +72,11 @@ func whyFailed(ctx context.Context, r *reader, c *api.Client, w io.Writer, q api
 	if err != nil {
 		return err
 	}
-	writeFailed(w, failedNow(job.Job, allocs))
+	failed := failedNow(job.Job, allocs)
+	last, err := r.crash(ctx, c, q, failed)
+	if err != nil {
+		return err
+	}
+	writeFailed(w, failed, last)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/sirupsen/logrus"
@@ -58,11 +59,12 @@ type Driver struct {
 }
 
 var (
-	_ runtime.Driver      = (*Driver)(nil)
-	_ runtime.ImagePuller = (*Driver)(nil)
-	_ runtime.PullWatcher = (*Driver)(nil)
-	_ runtime.Tidier      = (*Driver)(nil)
-	_ runtime.Confiner    = (*Driver)(nil)
+	_ runtime.Driver       = (*Driver)(nil)
+	_ runtime.ImagePuller  = (*Driver)(nil)
+	_ runtime.PullWatcher  = (*Driver)(nil)
+	_ runtime.Tidier       = (*Driver)(nil)
+	_ runtime.Confiner     = (*Driver)(nil)
+	_ runtime.OutputCopier = (*Driver)(nil)
 )
 
 // Open makes a driver. It does not connect: the daemon is looked for, or started, at the first use, and again whenever it is away.
@@ -95,6 +97,9 @@ func (d *Driver) Name() string { return "containerd" }
 
 // InContainer says that tasks see their directories at /alloc, /local and /secrets.
 func (d *Driver) InContainer() bool { return true }
+
+// OutputLag is how long after a container's end the shim, which copies its output from pipes, may still write.
+func (d *Driver) OutputLag() time.Duration { return time.Second }
 
 // Close ends running image pulls and the connection. Containers, and a daemon of our own, run on.
 func (d *Driver) Close() error {
