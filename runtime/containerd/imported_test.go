@@ -593,11 +593,15 @@ func TestFetchedFromPeers(t *testing.T) {
 		{NodeID: "holder", Name: "holder", Up: true}, {NodeID: "liar", Name: "liar", Up: true}, {NodeID: "dead", Name: "dead"}, {NodeID: "empty", Name: "empty", Up: true},
 	}}
 	cuts := 0
+	var here, of int64
 	src := &peers{known: map[string]*runtime.ClusterImage{"big:1": cluster, got[0].Digest: cluster},
 		at: map[string]*Driver{"holder": holder, "liar": holder, "empty": reader}}
-	src.fault = func(node, _ string, _ int64, r io.ReadCloser) (io.ReadCloser, error) {
+	src.fault = func(node, _ string, offset int64, r io.ReadCloser) (io.ReadCloser, error) {
 		src.mu.Lock()
 		defer src.mu.Unlock()
+		if offset > 0 {
+			here, of, _ = reader.PullProgress(t.Context(), runtime.TaskSpec{Config: map[string]any{"image": "big:1@" + got[0].Digest}})
+		}
 		switch {
 		case node == "liar":
 			return flipping{r}, nil
@@ -618,6 +622,12 @@ func TestFetchedFromPeers(t *testing.T) {
 	}
 	if len(src.done) != 1 || src.done[0] != got[0].Digest {
 		t.Errorf("stored %v", src.done)
+	}
+	if here < 300_000 || here >= of || of != got[0].Size {
+		t.Errorf("in the middle %d of %d bytes were here, the image has %d", here, of, got[0].Size)
+	}
+	if _, _, ok := reader.PullProgress(t.Context(), spec); ok {
+		t.Error("a fetch that is done is still under way")
 	}
 	held, err := reader.HeldImages(t.Context())
 	if err != nil || len(held) != 1 || held[0].Digest != got[0].Digest {

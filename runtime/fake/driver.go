@@ -30,6 +30,7 @@ type Driver struct {
 	closed bool
 	source runtime.ImageSource
 	faults map[string]*fault
+	moving map[string]fakeMove // images that are being fetched, by digest and name
 }
 
 // fault is an error to come.

@@ -37,6 +37,7 @@ const (
 var (
 	_ runtime.ImageStore  = (*Driver)(nil)
 	_ runtime.ImagePuller = (*Driver)(nil)
+	_ runtime.PullWatcher = (*Driver)(nil)
 )
 
 // shelf is the images of a machine: an imaginary image is a JSON list of the digests of its parts, and the parts.
@@ -178,7 +179,8 @@ func (d *Driver) FetchImage(ctx context.Context, img *runtime.ClusterImage) erro
 	if err := d.enter(ctx, OpFetch, runtime.TaskID{}); err != nil {
 		return err
 	}
-	f := &runtime.ImageFetch{Source: d.imageSource(), Image: img, Stall: fetchStall}
+	defer d.move(img, 0)
+	f := &runtime.ImageFetch{Source: d.imageSource(), Image: img, Stall: fetchStall, Moved: func(n int) { d.move(img, n) }}
 	if err := f.Blob(ctx, img.Digest, img.RootSize, &fakeSink{m: d.m, digest: img.Digest}); err != nil {
 		return err
 	}
@@ -201,6 +203,41 @@ func (d *Driver) FetchImage(ctx context.Context, img *runtime.ClusterImage) erro
 	d.m.mu.Unlock()
 	d.imageSource().Stored(img.Digest)
 	return nil
+}
+
+// fakeMove is how far an image is.
+type fakeMove struct{ done, total int64 }
+
+// move notes that bytes of an image have come; 0 means that no more will.
+func (d *Driver) move(img *runtime.ClusterImage, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.moving == nil {
+		d.moving = map[string]fakeMove{}
+	}
+	for _, name := range append(slices.Clone(img.Names), img.Digest) {
+		if m := d.moving[name]; n > 0 {
+			d.moving[name] = fakeMove{m.done + int64(n), img.Size}
+		} else {
+			delete(d.moving, name)
+		}
+	}
+}
+
+// PullProgress says how much of a task's image has come.
+func (d *Driver) PullProgress(_ context.Context, spec runtime.TaskSpec) (done, total int64, ok bool) {
+	name, _ := spec.Config["image"].(string)
+	ref, err := state.ParseImage(name)
+	if err != nil {
+		return 0, 0, false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, ok := d.moving[ref.Digest]
+	if !ok {
+		m, ok = d.moving[ref.Name]
+	}
+	return m.done, m.total, ok
 }
 
 // DropImage removes an image.
