@@ -196,7 +196,7 @@ func newEventFilter(caller Caller, namespace string, topics []string) (eventFilt
 		topic, key, _ := strings.Cut(t, ":")
 		if topic != "*" && !slices.Contains(known, topic) {
 			next := didYouMean(nearest.Name(topic, known))
-			return f, NewError(CodeInvalid, firstOf(next, "the topics are "+strings.Join(known, ", ")), "topic %q is none", topic)
+			return f, NewError(CodeInvalid, firstOf(next, "the topics are "+strings.Join(known, ", ")), "there is no topic %q", topic)
 		}
 		if need := topicCapability(topic); topic != "*" && !caller.Can(need) {
 			return f, NewError(CodeForbidden, "", "events of the topic %s need the capability %q", topic, need)

@@ -47,12 +47,14 @@ func (ev *evaluator) inputs(declared map[string]*declaration, in Inputs) map[str
 		switch {
 		case !ok || name == "":
 			ev.files["-var"] = []byte(kv)
-			g.at.Filename = "-var"
+			g.at.Filename, g.at.Start.Byte = "-var", 0
 			ev.errorf(g.at, "%q is not name=value", cut(kv))
 		case declared[name] != nil:
 			g.text = value
 			got[name] = g
-		case in.Strict:
+		case in.Strict: // the name is meant, not the value
+			g.at.Start.Byte = strings.Index(kv, name)
+			g.at.End.Byte = g.at.Start.Byte + len(name)
 			ev.errorf(g.at, "the file declares no variable %q%s", name, didYouMean(name, slices.Sorted(maps.Keys(declared))))
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/drover-io/drover/api"
 	"github.com/drover-io/drover/internal/story"
 )
 
@@ -90,23 +88,4 @@ func difference(want, got string) string {
 		return ""
 	}
 	return cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n"))
-}
-
-// newest prints the ID of the newest allocation of a name, of a list as `alloc status -json` prints it.
-func newest(in io.Reader, name string) error {
-	var allocs []api.AllocListItem
-	if err := json.NewDecoder(in).Decode(&allocs); err != nil {
-		return err
-	}
-	var best *api.AllocListItem
-	for i := range allocs {
-		if allocs[i].Name == name && (best == nil || allocs[i].CreateIndex > best.CreateIndex) {
-			best = &allocs[i]
-		}
-	}
-	if best == nil {
-		return fmt.Errorf("there is no allocation %s", name)
-	}
-	_, err := fmt.Println(best.ID)
-	return err
 }

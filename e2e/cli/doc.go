@@ -9,7 +9,14 @@
 //	= web 2 running    waits until two copies of the job web have that client status
 //	= until COMMAND    waits until a shell command succeeds
 //
-// The shell knows $M1 … $M5 (addresses of the agents; DROVER_ADDR is $M1), $N1 … $N5 (their node IDs), $M1IP and $HOSTIP (addresses of the
-// first machine and of the one that the shell is on), $HELLO (the program of examples/hello), $TMP (a directory for the story alone), the function `alloc NAME` (ID of the newest allocation of that name, such
-// as web.g[0]), and `by N` (sorts a table by its N-th column, leaving the header on top). All jobs are purged behind each story.
+// The shell knows $M1 … $M5 (addresses of the agents; DROVER_ADDR is $M1), $N1 … $N5 (their node IDs), $M1IP and $HOSTIP (addresses of
+// the first machine and of the one that the shell is on), $HELLO (the program of examples/hello) and $TMP (a directory for the story
+// alone). Its functions:
+//
+//	alloc NAME                 the ID of the newest allocation of that name, such as web.g[0]
+//	by N                       sorts a table by its N-th column, leaving the header on top
+//	image REF FILE [VERSION]   writes an image of hello as docker save does, another one for each version
+//	get URL                    what a web server answers
+//
+// A story whose first line ends in "Needs root." is left out for others. All jobs are purged behind each story, and the images that were imported removed.
 package main

@@ -17,6 +17,7 @@ func rules() []rule {
 	return []rule{
 		// Which steps of a roll-out are seen depends on the moment.
 		{`(?m)^ +\d+\.\ds  [0-9a-f]{8}  .*(placed|running|stopping|stopped|complete) on .*\n`, ""},
+		{`(?m)^ +\d+\.\ds  [0-9a-f]{8}  .*: Downloading Image: .*\n`, ""},
 		{`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"},
 		{`\b[0-9a-f]{8}\b`, "xxxxxxxx"},
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)`, "2006-01-02T15:04:05Z"},
@@ -31,7 +32,7 @@ func rules() []rule {
 		{`127\.0\.0\.1  \d+ `, "127.0.0.1  PORT_ "},
 		{`(?m)^(CPU|Memory|Disk) .*\n`, "${1} …\n"},
 		{`\d\d+ (MiB|MHz)`, "N ${1}"},
-		{`(-?)\d\.\d\d\d\b`, "${1}N.NNN"},
+		{`(?m)(^|[^\d.])(-?)\d\.\d\d\d($|[^\d.])`, "${1}${2}N.NNN${3}"}, // a score, no part of an address
 		{`\d+ %`, "N %"},
 	}
 }
@@ -39,6 +40,30 @@ func rules() []rule {
 // Normal replaces what differs from run to run.
 func Normal(text string) string {
 	for _, r := range rules() {
+		text = regexp.MustCompile(r.find).ReplaceAllString(text, r.put)
+	}
+	return text
+}
+
+// anywhere are what Anywhere replaces beyond that, in this order.
+func anywhere() []rule {
+	return []rule{
+		{`\b\d+(\.\d+)? ([KMGT]i)?B\b`, "N B"}, // a disk, a directory and a program are as large as they are
+		{`\b\d+[smhd] ago\b`, "0s ago"},
+		{`\b(containerd|runc) \d+\.\d+\.\d+`, "${1} VERSION"},
+		{`\blinux/(amd64|arm64)\b`, "linux/ARCH"},
+		{`\bsha256:[0-9a-f]{12,64}`, "sha256:DIGEST"},                   // of what was built just now
+		{`\b(2\d{4}|3[01]\d{3})\b`, "PORT_"},                            // dynamic ports
+		{`(\S) {2,}`, "${1}  "},                                         // columns are as wide as addresses and versions make them
+		{`\b(on |xxxxxxxx  |Node Name  = |miss: node )m\d\b`, "${1}mN"}, // where a copy is placed is the scheduler's business
+	}
+}
+
+// Anywhere replaces what Normal does and, beside it, what differs from machine to machine and from build to build. Columns lose their
+// widths.
+func Anywhere(text string) string {
+	text = Normal(text)
+	for _, r := range anywhere() {
 		text = regexp.MustCompile(r.find).ReplaceAllString(text, r.put)
 	}
 	return text

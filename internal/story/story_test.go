@@ -42,6 +42,38 @@ func TestLines(t *testing.T) {
 	}
 }
 
+func TestNormal(t *testing.T) {
+	for text, want := range map[string]string{
+		"web is 0f3c2a10 of 0f3c2a10-54d1-4b0e-9f2b-d4a7f0c2e811":                                                           "web is xxxxxxxx of xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+		"    0.4s  0f3c2a10  web.g[0]  running on m2\n    0.5s  0f3c2a10  web.g[0]  task \"t\": Downloading Image: app:1\n": "",
+		"12 MiB used, 1.5 GiB of sha256:da23a06c8b5a":                                                                       "N MiB used, 1.5 GiB of sha256:da23a06c8b5a", // archives of the repository are the same everywhere
+		"Modify Index = 17": "Modify Index = N",
+		"score 0.123, 12 %": "score N.NNN, N %",
+	} {
+		if got := Normal(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestAnywhere(t *testing.T) {
+	for text, want := range map[string]string{
+		"drwx  4.0 KiB  60 B  2.1 GiB  data/":             "drwx  N B  N B  N B  data/",
+		"Imported app:1 as sha256:da23a06c8b5a, 3.1 MiB.": "Imported app:1 as sha256:DIGEST, N B.",
+		"ID        Name   Port\n0f3c2a10  web    20417":   "ID  Name  Port\nxxxxxxxx  web  PORT_",
+		"web.g[0] on m3, Node m3 is eligible":             "web.g[0] on mN, Node m3 is eligible",
+		"nearest miss: node m2 (0f3c2a10)":                "nearest miss: node mN (xxxxxxxx)",
+		"app:1  3  12s ago":                               "app:1  3  0s ago",
+		"containerd 2.4.2, runc 1.1.5, linux/amd64":       "containerd VERSION, runc VERSION, linux/ARCH",
+		"  an indented line":                              "  an indented line",
+		"version 2.10, 19999 and 32001 are no ports":      "version 2.10, 19999 and 32001 are no ports",
+	} {
+		if got := Anywhere(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestOutline(t *testing.T) {
 	for text, want := range map[string]string{
 		`[]`: "JSON: an empty list\n", `[{"B":1,"A":2},{}]`: "JSON: a list of 2, each with A B\n", `{"X":[]}`: "JSON: X\n", `"x"`: "JSON: x\n",

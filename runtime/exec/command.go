@@ -126,7 +126,7 @@ func findCommand(command, dir, local string, env []string) (string, error) {
 
 // searchCommand is findCommand; unfit says why a file that it found cannot be executed.
 func searchCommand(command, dir, local string, env []string) (path string, unfit, err error) {
-	var places []string
+	var places, search []string
 	if filepath.IsAbs(command) {
 		places = []string{""}
 	} else {
@@ -138,7 +138,8 @@ func searchCommand(command, dir, local string, env []string) (path string, unfit
 		if strings.Contains(command, "/") {
 			slices.Reverse(places)
 		} else {
-			places = append(places, searchPath(env)...)
+			search = searchPath(env)
+			places = append(places, search...)
 		}
 	}
 	for _, place := range places {
@@ -156,8 +157,10 @@ func searchCommand(command, dir, local string, env []string) (path string, unfit
 		return "", unfit, fmt.Errorf("command %q: %w", command, unfit)
 	case filepath.IsAbs(command):
 		return "", nil, fmt.Errorf("command %q does not exist", command)
+	case len(search) > 0:
+		return "", nil, fmt.Errorf("command %q not found in the task's directories nor its PATH %s", command, strings.Join(search, ":"))
 	}
-	return "", nil, fmt.Errorf("command %q not found in %s", command, strings.Join(places, ":"))
+	return "", nil, fmt.Errorf("command %q not found in the task's directories", command)
 }
 
 func searchPath(env []string) []string {

@@ -75,7 +75,8 @@ func TestFindCommand(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"plain":         "plain is not executable (mode -rw-r--r--): chmod +x it",
-		"absent":        `command "absent" not found in ` + local,
+		"absent":        `command "absent" not found in the task's directories nor its PATH ` + filepath.Join(dir, "bin"),
+		"./absent":      `command "./absent" not found in the task's directories:`,
 		dir:             "is a directory",
 		"/dev/null":     "not a regular file",
 		dir + "/absent": "does not exist",

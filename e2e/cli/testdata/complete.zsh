@@ -6,4 +6,4 @@ zpty -r -m shell seen '*begin*begin*ready> *' || exit 1
 zpty -w -n shell "$1"$'\t'
 zpty -w -n shell $' # end\n'
 zpty -r -m shell seen "*# end*" || exit 1
-print -r -- "${${seen##*ready> }%% \# end*}" | tr -d '\r\a' | sed 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/.\x08//g' | tail -1
+print -r -- "${${seen##*ready> }%% \# end*}" | tr -d '\r\a' | sed 's/\x1b\[[0-9;?]*[A-Za-z]\?//g; s/.\x08//g; s/ *$//' | tail -1
