@@ -254,7 +254,7 @@ func TestCaps(t *testing.T) {
 func TestTableIsSound(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range optionTable() {
-		if seen[e.key] || e.meaning == "" || e.takes == "" || e.example == "" {
+		if seen[e.key] || e.meaning == "" || e.takes == "" || e.preset == "" || e.example == "" {
 			t.Errorf("%s is there twice or says nothing", e.key)
 		}
 		seen[e.key] = true
