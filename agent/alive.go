@@ -111,7 +111,14 @@ func (w *watchkeeper) round(ctx context.Context) {
 		return
 	}
 	w.t.leases.Forget(func(id string) bool { return snap.Node(id) != nil })
-	found, ask, late := w.sort(snap, w.t.s.a.members.dead(), now, period)
+	var dead map[string]bool
+	if !w.t.s.a.cfg.Server.LeaseOnly {
+		dead = w.t.s.a.members.dead()
+	}
+	found, ask, late := w.sort(snap, dead, now, period)
+	if w.t.s.a.cfg.Server.LeaseOnly {
+		found, ask = append(found, byLease(snap, ask)...), nil
+	}
 	if len(ask) > 0 {
 		// Leases of machines that are cut off at the same moment run out one after the other. Whoever is late is asked along, or
 		// the guard would meet the first of them alone.
@@ -204,6 +211,17 @@ func (w *watchkeeper) ask(ctx context.Context, targets []api.ProbeTarget) map[st
 		}
 	}
 	return out
+}
+
+// byLease judges overdue nodes where the lease is all the evidence that there is (server.lease_only): simulated nodes neither gossip
+// nor listen, so that a knock would find nobody and the node would be taken for one whose agent died. They count as machines that live
+// and whose agents do not answer: disconnected, and lost after the grace.
+func byLease(snap *state.Snapshot, overdue []api.ProbeTarget) []finding {
+	found := make([]finding, len(overdue))
+	for i, t := range overdue {
+		found[i] = finding{snap.Node(t.NodeID), sched.EvidenceAccepts, agreeing}
+	}
+	return found
 }
 
 func evidenceOf(outcome string) sched.Evidence {

@@ -58,6 +58,7 @@ type ServerConfig struct {
 	RaftTimeout     time.Duration
 	LostAfter       time.Duration // a node that is disconnected for so long is down
 	EvictionHold    time.Duration // how long no work is moved when much of a pool falls silent at once
+	LeaseOnly       bool          // simulations: see ConfigKeys and watchkeeper.byLease
 	Algorithm       string        // "binpack" or "spread"; like the two below until an operator sets the cluster's own
 	Oversubscribe   bool          // grants tasks their memory_max
 	RejectJobs      bool          // refuses new and changed jobs

@@ -90,6 +90,8 @@ func serverKeys() []ConfigKey {
 		{"server.lost_after", "", "", "time after which a disconnected node is down", func(c *Config) any { return &c.Server.LostAfter }},
 		{"server.eviction_hold", "", "", "how long no work moves when much of a pool falls silent at once",
 			func(c *Config) any { return &c.Server.EvictionHold }},
+		{"server.lease_only", "", "", "for simulated nodes only, never for machines (default false): a node's lease is all the evidence of its life, gossip is not asked and nobody knocks at it",
+			func(c *Config) any { return &c.Server.LeaseOnly }},
 		{"server.default_scheduler_config.scheduler_algorithm", "", "", "binpack or spread, for a new cluster; later `drover operator scheduler set-config`",
 			func(c *Config) any { return &c.Server.Algorithm }},
 		{"server.default_scheduler_config.memory_oversubscription_enabled", "", "", "grant tasks their memory_max, for a new cluster",

@@ -100,6 +100,9 @@ func (c Config) Warnings() []string {
 	if !c.Server.Enabled && len(c.Client.Servers)+len(c.Server.RetryJoin) == 0 {
 		w = append(w, "this client knows no agent to join: set retry_join or client.servers")
 	}
+	if c.Server.LeaseOnly {
+		w = append(w, c.at("server.lease_only")+" is for simulated nodes: machines that die are found dead only after lost_after")
+	}
 	if c.Server.Enabled && c.Server.BootstrapExpect == 0 && len(c.Server.RetryJoin) == 0 {
 		w = append(w, "this server neither founds a cluster (bootstrap_expect) nor knows one to join (retry_join)")
 	}

@@ -21,6 +21,8 @@ type fsm struct {
 	store *state.Store
 	// outgrown is called when the cluster was raised to a level that this binary cannot apply: its state is behind from there on.
 	outgrown func(error)
+	// count is told of every entry; nil where nobody counts.
+	count func(data []byte)
 
 	mu   sync.Mutex
 	next uint64 // the next index at or after which to read the hash
@@ -30,6 +32,9 @@ type fsm struct {
 // Apply applies one entry. Called by one goroutine.
 func (f *fsm) Apply(index, term uint64, data []byte) any {
 	result := f.store.Apply(index, term, data)
+	if f.count != nil {
+		f.count(data)
+	}
 	if err, failed := result.(error); failed && errors.Is(err, state.ErrOutgrown) {
 		f.outgrown(err)
 	}

@@ -79,6 +79,13 @@ func (m *metrics) watchMembers(list func() []gossip.Member) {
 	})
 }
 
+// countApplied adds the bytes of the log, and returns what counts an entry. It is registered before the log is opened, which
+// replays it.
+func (m *metrics) countApplied() func(data []byte) {
+	bytes := m.counter("drover_raft_applied_bytes_total", state.Kinds()...)
+	return func(data []byte) { bytes.WithLabelValues(state.KindOf(data)).Add(float64(len(data))) }
+}
+
 // watchServer adds what a server counts.
 func (m *metrics) watchServer(s *server) {
 	m.divergence = m.counter("drover_state_divergence_total").WithLabelValues()

@@ -29,6 +29,8 @@ func serverMetrics() []api.Metric {
 		{Name: "drover_raft_last_contact_seconds", Kind: api.KindGauge, Unit: "seconds", On: api.OnServer,
 			Help: "Since this server heard of the leader; 0 on the leader."},
 		{Name: "drover_raft_log_bytes", Kind: api.KindGauge, Unit: "bytes", On: api.OnServer, Help: "Size of the log on disk."},
+		{Name: "drover_raft_applied_bytes_total", Kind: api.KindCounter, Labels: []string{"kind"}, On: api.OnServer,
+			Help: "Bytes of the log entries that this server has applied since its agent was started, by kind of command; what it replays at its start included."},
 		{Name: "drover_raft_servers", Kind: api.KindGauge, Labels: []string{"suffrage"}, On: api.OnServer,
 			Help: "Servers of the Raft configuration: voter or nonvoter."},
 		{Name: "drover_raft_commits_total", Kind: api.KindCounter, Labels: []string{"result"}, On: api.OnServer,

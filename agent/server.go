@@ -41,7 +41,7 @@ type server struct {
 func openServer(a *Agent) (*server, error) {
 	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{})}
 	s.letIn = sync.OnceFunc(func() { close(s.admitted) })
-	s.fsm = &fsm{store: s.store, outgrown: func(err error) {
+	s.fsm = &fsm{store: s.store, count: a.metrics.countApplied(), outgrown: func(err error) {
 		s.log.Error("upgrade this agent: it cannot follow the cluster any more", "error", err)
 		a.opts.Exit(1)
 	}}

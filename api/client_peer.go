@@ -7,6 +7,13 @@ import (
 
 // These are the calls of agents to agents. The client's Config has a NodeID, and its address is a peer listener's.
 
+// As is the same client speaking for another agent, over the same connections: for one process that simulates many nodes.
+func (c *Client) As(nodeID string) *Client {
+	other := *c
+	other.cfg.NodeID = nodeID
+	return &other
+}
+
 // NodeRegister says what this machine is.
 func (c *Client) NodeRegister(ctx context.Context, req *RegisterRequest) (*RegisterResponse, error) {
 	return writeInto[RegisterResponse](ctx, c, routeProtoRegister, "", WriteOptions{}, nil, req)

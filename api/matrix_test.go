@@ -98,6 +98,7 @@ func fixtures() map[string]fixture {
 		routeRecoverySurvey: {},
 		routeRecover:        {success: recoverAt},
 		routeEvictions:      {},
+		routeState:          {},
 		routeEvictionsAllow: {},
 		routeJobScale:       {id: jobID, unknown: CodeNotFound, body: func(*matrix) any { return map[string]any{"Count": 2} }},
 		routeJobStart:       {id: jobID, unknown: CodeNotFound},

@@ -78,6 +78,7 @@ func Routes() []Route {
 		whyRoutes(),
 		protocolRoutes(),
 		imageRoutes(),
+		stateRoutes(),
 	)
 	for i := range all {
 		all[i] = all[i].complete()
