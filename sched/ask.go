@@ -21,6 +21,7 @@ type ask struct {
 	dynamic int      // ports that the scheduler picks
 	drivers []string // sorted, each once
 	checks  []*check // the same for all nodes of a class
+	terms   string   // names what is asked of a class: asks of equal terms get equal answers
 	uniques []*check // asked of every node
 	limits  []*limit // distinct_hosts and distinct_property
 	apart   bool     // its job wants all of its copies on different hosts
@@ -79,12 +80,32 @@ func newAsk(job *state.Job, g *state.TaskGroup) *ask {
 	}
 	slices.Sort(a.drivers)
 	a.drivers = slices.Compact(a.drivers)
+	a.terms = a.nameTerms()
 	lists := [][]state.Affinity{job.Affinities, g.Affinities}
 	for i := range g.Tasks {
 		lists = append(lists, g.Tasks[i].Affinities)
 	}
 	a.likes = newAffinities(lists...)
 	return a
+}
+
+// nameTerms names all that suits looks at.
+func (a *ask) nameTerms() string {
+	b := make([]byte, 0, 256)
+	part := func(s string) { b = append(append(b, s...), 0) }
+	part(state.PoolOf(a.job.NodePool))
+	for _, list := range [][]string{a.job.Datacenters, a.drivers} {
+		for _, s := range list {
+			part(s)
+		}
+		part("")
+	}
+	for _, c := range a.checks {
+		part(c.constraint.LTarget)
+		part(c.constraint.Operand)
+		part(c.constraint.RTarget)
+	}
+	return string(b)
 }
 
 // on is what a copy holds on a node.

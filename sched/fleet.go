@@ -25,8 +25,9 @@ type fleet struct {
 	classes map[string]*class // interned, so that two nodes are alike when their pointers are equal
 }
 
-// class is a set of nodes that no constraint can tell apart, but for those that name a unique attribute.
+// class is a set of nodes of one size that no constraint can tell apart, but for those that name a unique attribute.
 type class struct {
+	id  int // of those of its fleet, from 0
 	key string
 }
 
@@ -36,6 +37,8 @@ type fleetNode struct {
 	node      *state.Node
 	class     *class
 	free      room     // may be negative on a node that shrank
+	heft      heft     // what is free, as scores see it
+	dynamic   int      // free ports of its dynamic range
 	ports     *portSet // taken by allocations, or reserved
 	stock     *stock   // cores and devices taken
 	heldUntil int64    // no new work before this time: the node flaps
@@ -84,8 +87,15 @@ func (f *fleet) advance(snap *state.Snapshot, since uint64) (next *fleet, gained
 	if removed || len(added) > 0 {
 		next.arrange(added)
 	}
+	if len(next.classes) > maxClasses(len(next.nodes)) {
+		next = newFleet(snap) // most of them are of nodes that have changed since
+		return next, next.nodes
+	}
 	return next, gained
 }
+
+// maxClasses bounds the classes that a fleet remembers. Twice as many as there are nodes cannot all be in use.
+func maxClasses(nodes int) int { return 2*nodes + 64 }
 
 // arrange puts added nodes in their places and closes the gaps of removed ones. A node may have been named twice.
 func (f *fleet) arrange(added []*fleetNode) {
@@ -140,6 +150,7 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 		fn.ports = ports
 	}
 	fn.stock = fn.stock.with(&n.Resources, held)
+	fn.heft, fn.dynamic = heftOf(fn.free, &n.Resources), dynamicPorts(n, fn.ports)
 	if n.Status == state.NodeStatusReady && (lost || !within(room{}, fn.free)) {
 		fn.shed = excess(n, live)
 	}
@@ -190,7 +201,7 @@ func (f *fleet) classOf(n *state.Node) *class {
 	key := classKey(n)
 	c := f.classes[key]
 	if c == nil {
-		c = &class{key: key}
+		c = &class{id: len(f.classes), key: key}
 		f.classes[key] = c
 	}
 	return c
@@ -244,8 +255,8 @@ func flapsUntil(n *state.Node) int64 {
 	return last + int64(flapHold)
 }
 
-// classKey is equal for two nodes exactly when constraints cannot tell them apart, unless they name something unique. Quoting
-// keeps "a"+"bc" from looking like "ab"+"c".
+// classKey is equal for two nodes exactly when they are of one size and constraints cannot tell them apart, unless they name
+// something unique. Quoting keeps "a"+"bc" from looking like "ab"+"c".
 func classKey(n *state.Node) string {
 	var b strings.Builder
 	part := func(s string) {
@@ -256,6 +267,9 @@ func classKey(n *state.Node) string {
 	part(n.Datacenter)
 	part(state.PoolOf(n.NodePool))
 	part(n.NodeClass)
+	for _, size := range []int{n.Resources.CPU, n.Resources.MemoryMB, n.Resources.MHzPerCore} {
+		part(strconv.Itoa(size))
+	}
 	for _, m := range []map[string]string{n.Attributes, n.Meta} {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
 			if !isUnique(k) {

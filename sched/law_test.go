@@ -353,7 +353,7 @@ func (h *history) checkFilters(j *state.Job) {
 	p := alone(h.w.snap(), h.w.now, BinPack)
 	out := p.prepare(diffJob(h.w.snap(), j, p.shed, h.w.now))
 	for _, g := range out.groups {
-		q := p.ledger.newPlacer(g.ask, out.usage, 0)
+		q := p.ledger.newPlacer(g.ask, out.usage, 0, 1)
 		for pos := range p.ledger.fleet.nodes {
 			if ms := p.ledger.misses(g.ask, out.usage, pos); (len(ms) == 0) != q.possible(pos) {
 				h.t.Fatalf("job %s on %s: possible is %v, the filters that say no are %v", j.ID, p.ledger.fleet.nodes[pos].node.ID, q.possible(pos), ms)

@@ -13,52 +13,50 @@ type ledger struct {
 	now       int64
 	algorithm Algorithm // by which the job being decided is placed
 	works     []bool    // takes new work at all
-	free      []room
-	ports     []*portSet
-	stocks    map[int]*stock // of nodes whose cores or devices this pass has taken or given back; the fleet's otherwise
-	verdicts  map[*ask]map[*class]bool
+	class     []int32
+	free      []room // changed by setFree only
+	heft      []heft
+	ports     []*portSet           // changed by setPorts only
+	dynamic   []int32              // free ports of a node's dynamic range
+	stocks    map[int]*stock       // of nodes whose cores or devices this pass has taken or given back; the fleet's otherwise
+	verdicts  map[string][]verdict // what is asked of classes → the class → its answer
+	view      *view                // of the ask that was placed last
 	kept      []kept
 }
 
 func newLedger(f *fleet, now int64) *ledger {
+	n := len(f.nodes)
 	l := &ledger{
 		fleet: f, now: now,
-		works:    make([]bool, len(f.nodes)),
-		free:     make([]room, len(f.nodes)),
-		ports:    make([]*portSet, len(f.nodes)),
-		stocks:   map[int]*stock{},
-		verdicts: map[*ask]map[*class]bool{},
+		works: make([]bool, n), class: make([]int32, n), free: make([]room, n), heft: make([]heft, n),
+		ports: make([]*portSet, n), dynamic: make([]int32, n),
+		stocks: map[int]*stock{}, verdicts: map[string][]verdict{},
 	}
 	for i, n := range f.nodes {
-		l.works[i], l.free[i], l.ports[i] = n.takesWork(now), n.free, n.ports
+		l.works[i], l.class[i], l.free[i], l.heft[i] = n.takesWork(now), int32(n.class.id), n.free, n.heft
+		l.ports[i], l.dynamic[i] = n.ports, int32(n.dynamic)
 	}
 	return l
 }
 
-// open reports whether a node takes work and is of the kind that the group asks for.
-func (l *ledger) open(a *ask, pos int) bool {
-	return l.works[pos] && l.suits(a, pos, l.verdictsOn(a))
+// setFree notes what is free on a node.
+func (l *ledger) setFree(pos int, free room) {
+	l.free[pos], l.heft[pos] = free, heftOf(free, &l.fleet.nodes[pos].node.Resources)
 }
 
-// verdictsOn is what is known of the classes that a group may run on.
-func (l *ledger) verdictsOn(a *ask) map[*class]bool {
-	known := l.verdicts[a]
-	if known == nil {
-		known = map[*class]bool{}
-		l.verdicts[a] = known
+// setPorts notes which ports of a node are taken.
+func (l *ledger) setPorts(pos int, taken *portSet) {
+	if taken != l.ports[pos] {
+		l.ports[pos], l.dynamic[pos] = taken, int32(dynamicPorts(l.fleet.nodes[pos].node, taken))
 	}
-	return known
 }
+
+// open reports whether a node takes work and is of the kind that the group asks for.
+func (l *ledger) open(a *ask, pos int) bool { return l.works[pos] && l.suits(a, l.viewOf(a), pos) }
 
 // suits asks a class once, and a node what only it can answer.
-func (l *ledger) suits(a *ask, pos int, known map[*class]bool) bool {
-	n := l.fleet.nodes[pos]
-	ok, asked := known[n.class]
-	if !asked {
-		ok = a.suits(n.node)
-		known[n.class] = ok
-	}
-	return ok && passAll(a.uniques, n.node)
+func (l *ledger) suits(a *ask, v *view, pos int) bool {
+	return v.of(pos).suits && (len(a.uniques) == 0 || passAll(a.uniques, l.fleet.nodes[pos].node))
 }
 
 // stock is what is taken of a node's cores and devices.
@@ -71,8 +69,19 @@ func (l *ledger) stock(pos int) *stock {
 
 // fits reports whether one more copy has room on a node.
 func (l *ledger) fits(a *ask, pos int) bool {
-	n := l.fleet.nodes[pos].node
-	return hasRoom(a, n, l.free[pos], l.ports[pos]) && (!a.piecemeal() || hasPieces(a, n, l.stock(pos)))
+	return within(l.viewOf(a).of(pos).want, l.free[pos]) && l.fitsNamed(a, pos)
+}
+
+// fitsNamed is fits for what is not much of the same: ports, cores and devices.
+func (l *ledger) fitsNamed(a *ask, pos int) bool {
+	if len(a.static) > 0 {
+		if !hasPorts(a, l.fleet.nodes[pos].node, l.ports[pos]) {
+			return false
+		}
+	} else if int(l.dynamic[pos]) < a.dynamic {
+		return false
+	}
+	return !a.piecemeal() || hasPieces(a, l.fleet.nodes[pos].node, l.stock(pos))
 }
 
 // fitsWithout reports whether a copy would have room on the node of an allocation once that has ended.
@@ -87,11 +96,11 @@ func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
 func (l *ledger) exchange(a *ask, pos int, gone *state.Alloc) {
 	n := l.fleet.nodes[pos].node
 	free, after := l.free[pos], minus(plus(l.free[pos], heldBy(&gone.Resources)), a.on(n))
-	l.free[pos] = room{
+	l.setFree(pos, room{
 		CPU: min(free.CPU, after.CPU), MemoryMB: min(free.MemoryMB, after.MemoryMB), DiskMB: min(free.DiskMB, after.DiskMB),
-	}
+	})
 	ports := slices.DeleteFunc(staticOf(a), l.ports[pos].has)
-	l.ports[pos] = l.ports[pos].with(ports...)
+	l.setPorts(pos, l.ports[pos].with(ports...))
 	k := kept{pos: pos, res: minus(free, l.free[pos]), ports: ports}
 	if a.piecemeal() {
 		held := l.stock(pos)
@@ -114,8 +123,8 @@ type kept struct {
 // release gives up what was kept.
 func (l *ledger) release() {
 	for _, k := range l.kept {
-		l.free[k.pos] = plus(l.free[k.pos], k.res)
-		l.ports[k.pos] = l.ports[k.pos].without(k.ports...)
+		l.setFree(k.pos, plus(l.free[k.pos], k.res))
+		l.setPorts(k.pos, l.ports[k.pos].without(k.ports...))
 		l.givePieces(k.pos, k.pieces)
 	}
 	l.kept = nil
@@ -130,6 +139,11 @@ func hasRoom(a *ask, n *state.Node, free room, ports *portSet) bool {
 	} else if !within(a.res, free) {
 		return false
 	}
+	return hasPorts(a, n, ports)
+}
+
+// hasPorts reports whether a node has the ports of a copy.
+func hasPorts(a *ask, n *state.Node, ports *portSet) bool {
 	for _, p := range a.static {
 		if ports.has(p.Value) {
 			return false
@@ -178,11 +192,8 @@ func (l *ledger) givePieces(pos int, p pieces) {
 
 // freeDynamic counts the free ports of a node's dynamic range beside those that the group takes by number.
 func freeDynamic(a *ask, n *state.Node, ports *portSet) int {
-	lo, hi := max(1, n.Resources.MinDynamicPort), min(65535, n.Resources.MaxDynamicPort)
-	if hi < lo {
-		return 0
-	}
-	free := hi - lo + 1 - ports.takenBetween(lo, hi)
+	lo, hi := dynamicRange(n)
+	free := dynamicPorts(n, ports)
 	for _, p := range a.static {
 		if p.Value >= lo && p.Value <= hi && !ports.has(p.Value) {
 			free--
@@ -191,13 +202,28 @@ func freeDynamic(a *ask, n *state.Node, ports *portSet) int {
 	return free
 }
 
+// dynamicPorts counts the free ports of a node's dynamic range.
+func dynamicPorts(n *state.Node, taken *portSet) int {
+	lo, hi := dynamicRange(n)
+	if hi < lo {
+		return 0
+	}
+	return hi - lo + 1 - taken.takenBetween(lo, hi)
+}
+
+func dynamicRange(n *state.Node) (lo, hi int) {
+	return max(1, n.Resources.MinDynamicPort), min(65535, n.Resources.MaxDynamicPort)
+}
+
 // take gives a copy its room on a node and returns its dynamic ports, cores and devices.
 func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
 	n := l.fleet.nodes[pos].node
-	r := &n.Resources
-	l.free[pos] = minus(l.free[pos], a.on(n))
-	ports = l.ports[pos].pick(max(1, r.MinDynamicPort), min(65535, r.MaxDynamicPort), a.dynamic, salt, a.static)
-	l.ports[pos] = l.ports[pos].with(staticOf(a)...).with(ports...)
+	l.setFree(pos, minus(l.free[pos], a.on(n)))
+	if a.dynamic+len(a.static) > 0 {
+		lo, hi := dynamicRange(n)
+		ports = l.ports[pos].pick(lo, hi, a.dynamic, salt, a.static)
+		l.setPorts(pos, l.ports[pos].with(append(staticOf(a), ports...)...))
+	}
 	if a.piecemeal() {
 		p, _ = choosePieces(a, n, l.stock(pos))
 		l.takePieces(pos, p)
@@ -207,8 +233,8 @@ func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
 
 // giveBack undoes take.
 func (l *ledger) giveBack(a *ask, pos int, ports []int, p pieces) {
-	l.free[pos] = plus(l.free[pos], a.on(l.fleet.nodes[pos].node))
-	l.ports[pos] = l.ports[pos].without(staticOf(a)...).without(ports...)
+	l.setFree(pos, plus(l.free[pos], a.on(l.fleet.nodes[pos].node)))
+	l.setPorts(pos, l.ports[pos].without(staticOf(a)...).without(ports...))
 	l.givePieces(pos, p)
 }
 

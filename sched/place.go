@@ -39,44 +39,109 @@ type placer struct {
 	ledger  *ledger
 	usage   *usage
 	ask     *ask
+	view    *view
 	salt    uint64
 	queue   *queue
-	only    *bucket            // of a group that wishes for nothing
-	classes map[*class]*bucket // nil where the wishes name something unique
-	unnamed []int              // for each spread: values of nodes that are open, and that no target names
-	moving  bool               // some requests stop a copy: a node over a limit may come back under it
-	full    bool               // a request that stops nothing found no node: no other one will
+	only    *bucket   // of a group that wishes for nothing
+	classes []*bucket // of each class; nil where the wishes name something that differs from node to node
+	beside  bool      // some nodes have copies already
+	unnamed []int     // for each spread: values of nodes that are open, and that no target names
+	moving  bool      // some requests stop a copy: a node over a limit may come back under it
+	full    bool      // a request that stops nothing found no node: no other one will
 }
 
-// newPlacer looks at every node once.
-func (l *ledger) newPlacer(a *ask, u *usage, salt uint64) *placer {
-	p := &placer{ledger: l, usage: u, ask: a, salt: salt, queue: newQueue()}
+// firstLook is how many candidates a bucket is filled with at first. Each further look keeps lookMore times as many.
+const (
+	firstLook = 64
+	lookMore  = 8
+)
+
+// newPlacer looks at every node once, for so many copies.
+func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
+	p := &placer{ledger: l, usage: u, ask: a, view: l.viewOf(a), salt: salt, queue: newQueue()}
+	p.queue.keep = min(copies, firstLook) + 1
 	switch {
 	case a.likes == nil && len(a.spreads) == 0:
 		p.only = p.queue.bucket(0, nil)
 	case !a.wishesUnique():
-		p.classes = map[*class]*bucket{}
+		p.classes = make([]*bucket, len(l.fleet.classes))
 	}
-	known := l.verdictsOn(a)
-	for pos, works := range l.works {
-		if !works || !l.suits(a, pos, known) {
-			continue
-		}
-		b := p.bucket(pos)
+	for _, nodes := range u.groups {
+		p.beside = p.beside || len(nodes) > 0
+	}
+	p.look(func(b *bucket, pos int) {
 		if b.peers != nil {
 			b.peers.nodes++
 			b.peers.copies += u.groups[a.group.Name][pos]
 		}
-		if l.fits(a, pos) {
-			b.heap = append(b.heap, candidate{pos: pos, score: l.baseScore(a, u, pos)})
-		}
-	}
+	})
 	p.unnamed = a.unnamedValues(p.queue.buckets)
 	for _, b := range p.queue.buckets {
-		b.init()
+		b.filled(nil)
 		p.weigh(b)
 	}
 	return p
+}
+
+// look offers every node that is open and fits to its bucket, but for those that have been counted since. It tells of every open
+// one. This is the loop over all nodes.
+func (p *placer) look(open func(b *bucket, pos int)) {
+	l, a := p.ledger, p.ask
+	named := len(a.static)+a.dynamic > 0 || a.piecemeal()
+	plain := !p.beside && likedBy(a.devices) == 0
+	for pos, works := range l.works {
+		if !works {
+			continue
+		}
+		c := p.view.of(pos)
+		if !c.suits || (len(a.uniques) > 0 && !passAll(a.uniques, l.fleet.nodes[pos].node)) {
+			continue
+		}
+		b := p.bucket(pos)
+		if open != nil && b.peers != nil {
+			open(b, pos)
+		}
+		if !within(c.want, l.free[pos]) || (named && !l.fitsNamed(a, pos)) {
+			continue
+		}
+		score := l.fit(a, c, pos)
+		if !plain {
+			score = l.baseScore(a, p.usage, pos)
+		}
+		if len(p.queue.stamps) == 0 || p.queue.stamps[pos] == 0 {
+			b.offer(candidate{pos: pos, score: score}, p.queue.keep)
+		}
+	}
+}
+
+// lookAgain fills the buckets with more candidates.
+func (p *placer) lookAgain() {
+	q := p.queue
+	q.keep *= lookMore
+	counted := map[*bucket][]candidate{}
+	for _, b := range q.buckets {
+		for _, c := range b.heap {
+			if s := q.stamps[c.pos]; s > 0 && c.stamp == s {
+				counted[b] = append(counted[b], c)
+			}
+		}
+		b.heap, b.passed = b.heap[:0], false
+	}
+	p.look(nil)
+	for _, b := range q.buckets {
+		b.filled(counted[b])
+	}
+}
+
+// next takes the best candidate of all.
+func (p *placer) next() (best popped, ok bool) {
+	for {
+		best, ok, short := p.queue.pop()
+		if !short {
+			return best, ok
+		}
+		p.lookAgain()
+	}
 }
 
 // weigh writes down what spreads say of a bucket now.
@@ -90,7 +155,7 @@ func (l *ledger) place(a *ask, u *usage, reqs []request, salt uint64) (placed []
 	if len(reqs) == 0 {
 		return nil, nil
 	}
-	p := l.newPlacer(a, u, salt)
+	p := l.newPlacer(a, u, salt, len(reqs))
 	p.moving = slices.ContainsFunc(reqs, func(r request) bool { return r.stop != nil })
 	for _, r := range reqs {
 		pos := p.one(r)
@@ -110,14 +175,13 @@ func (p *placer) bucket(pos int) *bucket {
 	if p.only != nil {
 		return p.only
 	}
-	n := p.ledger.fleet.nodes[pos]
-	if b := p.classes[n.class]; b != nil {
-		return b
+	class := p.ledger.class[pos]
+	if p.classes != nil && p.classes[class] != nil {
+		return p.classes[class]
 	}
-	affinity, values := p.ask.wishesOn(n.node)
-	b := p.queue.bucket(affinity, values)
+	b := p.queue.bucket(p.ask.wishesOn(p.ledger.fleet.nodes[pos].node))
 	if p.classes != nil {
-		p.classes[n.class] = b
+		p.classes[class] = b
 	}
 	return b
 }
@@ -177,7 +241,7 @@ func (p *placer) best(r request) int {
 	var aside []popped
 	chosen, fallback := -1, popped{candidate: candidate{pos: -1}}
 	for {
-		c, ok := p.queue.pop()
+		c, ok := p.next()
 		if !ok {
 			break
 		}

@@ -16,14 +16,24 @@ func (c candidate) better(o candidate) bool {
 	return c.score > o.score || c.score == o.score && c.pos < o.pos
 }
 
+// inverse orders candidates the other way round: the worst first.
+func (c candidate) inverse() candidate {
+	return candidate{pos: -c.pos, stamp: c.stamp, score: -c.score}
+}
+
 // bucket is the candidates that a group's affinities and spreads cannot tell apart: what these say of them is said once, so that a
 // copy which changes it for a thousand nodes costs as much as one that changes it for none. A heap, the best candidate first; of
 // equal ones the first in ID order.
+//
+// A bucket is filled with the best few of many, for it is seldom asked for more: few copies need few nodes.
 type bucket struct {
 	wish   wishScore
 	values []string // one for each spread
 	peers  *peers   // nil where there are none
 	heap   []candidate
+
+	passed bool      // some candidates were not kept
+	best   candidate // of these
 }
 
 // wishScore is what affinities and spreads say of a node, each from -1 to 1, and what it is forgiven of the copies beside.
@@ -35,11 +45,36 @@ type wishScore struct {
 
 func (w wishScore) sum() float64 { return w.affinity + w.spread + w.forgiven }
 
-// init makes a heap of candidates that were appended.
-func (b *bucket) init() {
+// offer fills a bucket that keeps so many candidates. While it is filled its heap has the worst first.
+func (b *bucket) offer(c candidate, keep int) {
+	if len(b.heap) < keep {
+		b.push(c.inverse())
+		return
+	}
+	if worst := b.heap[0].inverse(); c.better(worst) {
+		b.heap[0] = c.inverse()
+		b.down(0)
+		c = worst
+	}
+	if !b.passed || c.better(b.best) {
+		b.passed, b.best = true, c
+	}
+}
+
+// filled turns the heap of a bucket that was filled round, and adds more candidates that need not be the best.
+func (b *bucket) filled(more []candidate) {
+	for i := range b.heap {
+		b.heap[i] = b.heap[i].inverse()
+	}
+	b.heap = append(b.heap, more...)
 	for i := len(b.heap)/2 - 1; i >= 0; i-- {
 		b.down(i)
 	}
+}
+
+// short reports whether the next candidate of the bucket is one that was not kept.
+func (b *bucket) short() bool {
+	return b.passed && (len(b.heap) == 0 || b.best.better(b.heap[0]))
 }
 
 func (b *bucket) push(c candidate) {
@@ -81,6 +116,7 @@ func (b *bucket) down(i int) {
 
 // queue is the candidates of one group.
 type queue struct {
+	keep    int // candidates that a bucket is filled with
 	buckets []*bucket
 	byKey   map[string]*bucket
 	peers   map[string]*peers
@@ -125,11 +161,15 @@ func (p popped) better(o popped) bool {
 // putBack returns the candidate to its bucket.
 func (p popped) putBack() { p.from.push(p.candidate) }
 
-// pop takes the best candidate of all. It reports false when there is none.
-func (q *queue) pop() (best popped, ok bool) {
+// pop takes the best candidate of all. It reports false when there is none, and that the queue is short when a bucket must be
+// filled with more before that can be told.
+func (q *queue) pop() (best popped, ok, short bool) {
 	for _, b := range q.buckets {
 		for len(b.heap) > 0 && b.heap[0].stamp != q.stamps[b.heap[0].pos] {
 			b.pop()
+		}
+		if b.short() {
+			return popped{}, false, true
 		}
 		if len(b.heap) == 0 {
 			continue
@@ -142,5 +182,5 @@ func (q *queue) pop() (best popped, ok bool) {
 	if ok {
 		best.from.pop()
 	}
-	return best, ok
+	return best, ok, false
 }

@@ -41,8 +41,12 @@ func (l *ledger) baseScore(a *ask, u *usage, pos int) float64 {
 
 // fitScore says how well one more copy fits on a node.
 func (l *ledger) fitScore(a *ask, pos int) float64 {
-	n := l.fleet.nodes[pos].node
-	fit := fitness(minus(l.free[pos], a.on(n)), &n.Resources)
+	return l.fit(a, l.viewOf(a).of(pos), pos)
+}
+
+// fit is fitScore for a node of a class.
+func (l *ledger) fit(a *ask, c *classView, pos int) float64 {
+	fit := fitness(heft{l.heft[pos].cpu * c.lift.cpu, l.heft[pos].memory * c.lift.memory})
 	if l.algorithm == Spread {
 		fit = 1 - fit
 	}
@@ -67,12 +71,21 @@ func (l *ledger) deviceScore(a *ask, pos int) float64 {
 	return liked
 }
 
-// fitness is 1 for a node whose cpu and memory would be used up and 0 for an empty one. It is the best-fit scoring that Google
-// published for its data centres (BestFit v3): 10 to the power of the free share, so that a node with one resource left over
-// scores worse than one on which both run out together.
-func fitness(free room, of *state.NodeResources) float64 {
-	f := (20 - math.Exp(math.Ln10*share(free.CPU, of.CPU)) - math.Exp(math.Ln10*share(free.MemoryMB, of.MemoryMB))) / 18
-	return min(1, max(0, f))
+// heft is ten to the power of a share of a node's cpu and memory. Sums of shares are products of these, so that a node's is worked
+// out when what is free there changes, a copy's once for each class, and neither for each pair of the two.
+type heft struct{ cpu, memory float64 }
+
+func heftOf(part room, of *state.NodeResources) heft {
+	return heft{tenTo(share(part.CPU, of.CPU)), tenTo(share(part.MemoryMB, of.MemoryMB))}
+}
+
+func tenTo(x float64) float64 { return math.Exp(math.Ln10 * x) }
+
+// fitness is 1 for a node whose cpu and memory would be used up and 0 for an empty one, by the heft of what would be free. It is
+// the best-fit scoring that Google published for its data centres (BestFit v3): 10 to the power of the free share, so that a node
+// with one resource left over scores worse than one on which both run out together.
+func fitness(free heft) float64 {
+	return min(1, max(0, (20-free.cpu-free.memory)/18))
 }
 
 func share(free, of int) float64 {

@@ -79,11 +79,11 @@ func (p *pass) withoutAlloc(job *state.Job, a *state.Alloc) *weighing {
 	}
 	p.algorithmFor(job)
 	if pos := l.fleet.position(a.NodeID); pos >= 0 && p.snap.Holds(a) {
-		l.free[pos] = plus(l.free[pos], heldBy(&a.Resources))
-		l.ports[pos] = l.ports[pos].without(portsOf(a)...)
+		l.setFree(pos, plus(l.free[pos], heldBy(&a.Resources)))
+		l.setPorts(pos, l.ports[pos].without(portsOf(a)...))
 		l.givePieces(pos, piecesOf(&a.Resources))
 	}
-	w := &weighing{placer: l.newPlacer(mine, u, p.salt)}
+	w := &weighing{placer: l.newPlacer(mine, u, p.salt, 1)}
 	for _, e := range a.RescheduleEvents {
 		w.request.avoid = append(w.request.avoid, e.PrevNodeID)
 	}

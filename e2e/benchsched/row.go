@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/drover-io/drover/sched"
+	"github.com/drover-io/drover/state"
+)
+
+// row is one line of the table.
+type row struct {
+	Bench       string   `json:"bench"`
+	Nodes       int      `json:"nodes"`
+	Shape       string   `json:"shape"`
+	Jobs        int      `json:"jobs"`
+	Count       int      `json:"count"`
+	PerSecond   float64  `json:"placements_per_second"`
+	CPU         float64  `json:"cpu_us_per_placement"`
+	Allocations float64  `json:"allocations_per_placement"`
+	Packing     float64  `json:"packing"`                       // percent of the nodes in use
+	VsBestFit   *float64 `json:"packing_vs_best_fit,omitempty"` // percentage points more than the exhaustive search; of plain and constraint
+	Passes      int      `json:"passes"`
+	Bound       float64  `json:"bound_cpu_us,omitempty"`
+	Holds       bool     `json:"holds"`
+}
+
+// spent is what the planner has used.
+type spent struct {
+	wall, cpu time.Duration
+	mallocs   uint64
+}
+
+// measure places the jobs of one row once.
+func measure(nodes int, shape string, jobs, count int) row {
+	w := newWorld(nodes)
+	_, cur, _ := sched.Reconcile(w.store.Snapshot(), sched.NewCursor(sched.Options{}), w.now) // a term's first look at the fleet
+	before := machinesOf(w.store.Snapshot(), nodes)
+	w.submit(shape, jobs, count)
+	runtime.GC()
+	var used spent
+	placed, passes := 0, 0
+	for {
+		var plan *state.ApplyPlan
+		plan, cur = used.pass(w, cur)
+		if plan == nil {
+			break
+		}
+		result := w.apply(*plan).(state.PlanResult)
+		if len(result.Dropped) > 0 {
+			panic(fmt.Sprintf("a copy was refused: %+v", result.Dropped[0]))
+		}
+		placed, passes = placed+result.Placed, passes+1
+	}
+	if placed != jobs*count {
+		panic(fmt.Sprintf("%d of %d copies were placed", placed, jobs*count))
+	}
+	n := float64(placed)
+	r := row{
+		Bench: "sched", Nodes: nodes, Shape: shape, Jobs: jobs, Count: count, Passes: passes,
+		PerSecond: n / used.wall.Seconds(), CPU: float64(used.cpu.Microseconds()) / n, Allocations: float64(used.mallocs) / n,
+		Packing: packing(machinesOf(w.store.Snapshot(), nodes)),
+	}
+	if shape == "plain" || shape == "constraint" {
+		exhaust(before, shape == "constraint", jobs, count)
+		more := r.Packing - packing(before)
+		r.VsBestFit = &more
+	}
+	return r
+}
+
+// pass runs the planner once and counts what it used.
+func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor) {
+	snap := w.store.Snapshot()
+	var m0, m1 runtime.MemStats
+	runtime.ReadMemStats(&m0)
+	cpu, start := processor(), time.Now()
+	cmds, next, _ := sched.Reconcile(snap, cur, w.now)
+	s.wall += time.Since(start)
+	s.cpu += processor() - cpu
+	runtime.ReadMemStats(&m1)
+	s.mallocs += m1.Mallocs - m0.Mallocs
+	if len(cmds) == 0 {
+		return nil, next
+	}
+	plan := cmds[0].(state.ApplyPlan)
+	return &plan, next
+}
+
+// processor is the user and system time of this process, the collector's included.
+func processor() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// median is the middle row of several, by CPU.
+func median(rows []row) row {
+	slices.SortFunc(rows, func(a, b row) int {
+		switch {
+		case a.CPU < b.CPU:
+			return -1
+		case a.CPU > b.CPU:
+			return 1
+		}
+		return 0
+	})
+	return rows[len(rows)/2]
+}
