@@ -7,10 +7,10 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := build
-.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench fmt clean
+.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench bench-sched fmt clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/drover, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/drover ./cmd/drover
@@ -54,6 +54,10 @@ drills: deps build $(BIN)/hello ## kill and cut things at least ten times each a
 bench: deps build $(BIN)/hello ## print one BENCH line per figure with its bound
 	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench ./e2e/bench
 	@$(BIN)/bench --drover $(BIN)/drover --hello $(BIN)/hello $(BENCH)
+
+bench-sched: ## print what a placement costs, by fleet, shape and size of job (SCHED="--nodes 5000 --runs 1")
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/benchsched ./e2e/benchsched
+	@$(BIN)/benchsched $(SCHED)
 
 fmt: ## format the Go code
 	gofmt -w $$(git ls-files '*.go')

@@ -22,6 +22,7 @@ type ledger struct {
 	verdicts  map[string][]verdict // what is asked of classes → the class → its answer
 	view      *view                // of the ask that was placed last
 	kept      []kept
+	firstLook int // candidates that a bucket is filled with at first, at most
 }
 
 func newLedger(f *fleet, now int64) *ledger {
@@ -30,7 +31,7 @@ func newLedger(f *fleet, now int64) *ledger {
 		fleet: f, now: now,
 		works: make([]bool, n), class: make([]int32, n), free: make([]room, n), heft: make([]heft, n),
 		ports: make([]*portSet, n), dynamic: make([]int32, n),
-		stocks: map[int]*stock{}, verdicts: map[string][]verdict{},
+		stocks: map[int]*stock{}, verdicts: map[string][]verdict{}, firstLook: firstLook,
 	}
 	for i, n := range f.nodes {
 		l.works[i], l.class[i], l.free[i], l.heft[i] = n.takesWork(now), int32(n.class.id), n.free, n.heft

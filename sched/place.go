@@ -59,7 +59,7 @@ const (
 // newPlacer looks at every node once, for so many copies.
 func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	p := &placer{ledger: l, usage: u, ask: a, view: l.viewOf(a), salt: salt, queue: newQueue()}
-	p.queue.keep = min(copies, firstLook) + 1
+	p.queue.keep = min(copies, l.firstLook) + 1
 	switch {
 	case a.likes == nil && len(a.spreads) == 0:
 		p.only = p.queue.bucket(0, nil)
@@ -97,16 +97,22 @@ func (p *placer) look(open func(b *bucket, pos int)) {
 		if !c.suits || (len(a.uniques) > 0 && !passAll(a.uniques, l.fleet.nodes[pos].node)) {
 			continue
 		}
-		b := p.bucket(pos)
+		b := p.only
+		if b == nil {
+			b = p.bucket(pos)
+		}
 		if open != nil && b.peers != nil {
 			open(b, pos)
 		}
 		if !within(c.want, l.free[pos]) || (named && !l.fitsNamed(a, pos)) {
 			continue
 		}
-		score := l.fit(a, c, pos)
+		score := c.fit(l.heft[pos])
 		if !plain {
 			score = l.baseScore(a, p.usage, pos)
+		}
+		if score <= b.best.score { // of equal ones the first is better
+			continue
 		}
 		if len(p.queue.stamps) == 0 || p.queue.stamps[pos] == 0 {
 			b.offer(candidate{pos: pos, score: score}, p.queue.keep)
@@ -125,7 +131,7 @@ func (p *placer) lookAgain() {
 				counted[b] = append(counted[b], c)
 			}
 		}
-		b.heap, b.passed = b.heap[:0], false
+		b.heap, b.best.score = b.heap[:0], none
 	}
 	p.look(nil)
 	for _, b := range q.buckets {
@@ -194,9 +200,9 @@ func (p *placer) one(r request) int {
 		p.count(home, -1)
 	}
 	pos := -1
-	if !p.full {
+	if !p.full || home >= 0 && len(p.ask.limits) > 0 { // what leaves its home may make room elsewhere under a limit
 		pos = p.best(r)
-		p.full = pos < 0 && home < 0
+		p.full = p.full || pos < 0 && home < 0
 	} else if home >= 0 && p.queue.stamps[home] > 0 && p.possible(home) {
 		pos = home
 	}
@@ -219,6 +225,10 @@ func (p *placer) count(pos, by int) {
 	p.usage.add(p.ask.group.Name, pos, by)
 	p.queue.stamps[pos]++
 	if !p.ledger.open(p.ask, pos) {
+		if len(p.ask.spreads) > 0 {
+			_, values := p.ask.wishesOn(p.ledger.fleet.nodes[pos].node)
+			p.weighAll(values)
+		}
 		return
 	}
 	b := p.bucket(pos)
@@ -228,9 +238,14 @@ func (p *placer) count(pos, by int) {
 	if p.ledger.fits(p.ask, pos) {
 		b.push(candidate{pos: pos, stamp: p.queue.stamps[pos], score: p.ledger.baseScore(p.ask, p.usage, pos)})
 	}
-	for _, o := range p.queue.buckets {
-		if o.shares(b) {
-			p.weigh(o)
+	p.weighAll(b.values)
+}
+
+// weighAll weighs the buckets that have one of some values.
+func (p *placer) weighAll(values []string) {
+	for _, b := range p.queue.buckets {
+		if b.shares(values) {
+			p.weigh(b)
 		}
 	}
 }

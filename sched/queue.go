@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
@@ -15,6 +16,9 @@ type candidate struct {
 func (c candidate) better(o candidate) bool {
 	return c.score > o.score || c.score == o.score && c.pos < o.pos
 }
+
+// none is a score below all others.
+const none = -math.MaxFloat64
 
 // inverse orders candidates the other way round: the worst first.
 func (c candidate) inverse() candidate {
@@ -32,8 +36,7 @@ type bucket struct {
 	peers  *peers   // nil where there are none
 	heap   []candidate
 
-	passed bool      // some candidates were not kept
-	best   candidate // of these
+	best candidate // of those that were not kept; its score is -Inf when all were
 }
 
 // wishScore is what affinities and spreads say of a node, each from -1 to 1, and what it is forgiven of the copies beside.
@@ -56,8 +59,8 @@ func (b *bucket) offer(c candidate, keep int) {
 		b.down(0)
 		c = worst
 	}
-	if !b.passed || c.better(b.best) {
-		b.passed, b.best = true, c
+	if c.better(b.best) {
+		b.best = c
 	}
 }
 
@@ -74,7 +77,7 @@ func (b *bucket) filled(more []candidate) {
 
 // short reports whether the next candidate of the bucket is one that was not kept.
 func (b *bucket) short() bool {
-	return b.passed && (len(b.heap) == 0 || b.best.better(b.heap[0]))
+	return b.best.score > none && (len(b.heap) == 0 || b.best.better(b.heap[0]))
 }
 
 func (b *bucket) push(c candidate) {
@@ -135,7 +138,7 @@ func (q *queue) bucket(affinity float64, values []string) *bucket {
 	if b != nil {
 		return b
 	}
-	b = &bucket{wish: wishScore{affinity: affinity}, values: values}
+	b = &bucket{wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}}
 	if len(values) > 0 {
 		if q.peers[tuple] == nil {
 			q.peers[tuple] = &peers{}

@@ -39,22 +39,9 @@ func (l *ledger) baseScore(a *ask, u *usage, pos int) float64 {
 	return score
 }
 
-// fitScore says how well one more copy fits on a node.
-func (l *ledger) fitScore(a *ask, pos int) float64 {
-	return l.fit(a, l.viewOf(a).of(pos), pos)
-}
-
-// fit is fitScore for a node of a class.
-func (l *ledger) fit(a *ask, c *classView, pos int) float64 {
-	fit := fitness(heft{l.heft[pos].cpu * c.lift.cpu, l.heft[pos].memory * c.lift.memory})
-	if l.algorithm == Spread {
-		fit = 1 - fit
-	}
-	if a.job.Type == state.JobTypeBatch {
-		return fit
-	}
-	return fit / float64(max(1, a.group.Count))
-}
+// fitScore says how well one more copy fits on a node, from 0 to 1 where it fits at all. For a service it is divided by the group's
+// count.
+func (l *ledger) fitScore(a *ask, pos int) float64 { return l.viewOf(a).of(pos).fit(l.heft[pos]) }
 
 // besideScore is what so many copies of the group cost a node that has them.
 func (a *ask) besideScore(copies float64) float64 {
@@ -71,8 +58,14 @@ func (l *ledger) deviceScore(a *ask, pos int) float64 {
 	return liked
 }
 
-// heft is ten to the power of a share of a node's cpu and memory. Sums of shares are products of these, so that a node's is worked
-// out when what is free there changes, a copy's once for each class, and neither for each pair of the two.
+// heft is ten to the power of the shares of a node's cpu and memory that are free. The fitness of a node for a copy is
+//
+//	(20 - 10^cpu - 10^memory) / 18
+//
+// of the shares that would be free with it: 1 for a node that would be used up and 0 for an empty one. It is the best-fit scoring
+// that Google published for its data centres (BestFit v3); a node with one resource left over scores worse than one on which both
+// run out together. Since 10^(a-b) is 10^a times 10^-b, a node's part is worked out when what is free there changes, and a copy's
+// once for each class: neither is for each pair of the two.
 type heft struct{ cpu, memory float64 }
 
 func heftOf(part room, of *state.NodeResources) heft {
@@ -81,11 +74,26 @@ func heftOf(part room, of *state.NodeResources) heft {
 
 func tenTo(x float64) float64 { return math.Exp(math.Ln10 * x) }
 
-// fitness is 1 for a node whose cpu and memory would be used up and 0 for an empty one, by the heft of what would be free. It is
-// the best-fit scoring that Google published for its data centres (BestFit v3): 10 to the power of the free share, so that a node
-// with one resource left over scores worse than one on which both run out together.
-func fitness(free heft) float64 {
-	return min(1, max(0, (20-free.cpu-free.memory)/18))
+// line is a score that is linear in a node's heft: most of what a look at a node costs.
+type line struct{ base, cpu, memory float64 }
+
+func (f line) fit(h heft) float64 { return f.base + f.cpu*h.cpu + f.memory*h.memory }
+
+// lineOf is how well a copy that takes some share fits, by an algorithm, times weight.
+func lineOf(algorithm Algorithm, takes heft, weight float64) line {
+	weight /= 18
+	if algorithm == Spread { // one less the fitness
+		return line{-2 * weight, takes.cpu * weight, takes.memory * weight}
+	}
+	return line{20 * weight, -takes.cpu * weight, -takes.memory * weight}
+}
+
+// fitWeight is how much fitness matters to a group.
+func (a *ask) fitWeight() float64 {
+	if a.job.Type == state.JobTypeBatch {
+		return 1
+	}
+	return 1 / float64(max(1, a.group.Count))
 }
 
 func share(free, of int) float64 {
@@ -139,10 +147,10 @@ func (u *usage) spreadScore(a *ask, values []string, unnamed []int) float64 {
 	return score / total
 }
 
-// shares reports whether a copy in one bucket changes what spreads say of the other.
-func (b *bucket) shares(o *bucket) bool {
+// shares reports whether a copy on a node with some values changes what spreads say of the bucket.
+func (b *bucket) shares(values []string) bool {
 	for i, v := range b.values {
-		if v == o.values[i] {
+		if v == values[i] {
 			return true
 		}
 	}

@@ -4,10 +4,11 @@ import "math"
 
 // view is what the classes of nodes are to one ask. Each is asked when the first node of it is looked at.
 type view struct {
-	ledger   *ledger
-	ask      *ask
-	classes  []classView
-	verdicts []verdict // shared with asks of the same terms
+	ledger    *ledger
+	ask       *ask
+	algorithm Algorithm
+	classes   []classView
+	verdicts  []verdict // shared with asks of the same terms
 }
 
 // classView is what a class of nodes is to one ask.
@@ -15,7 +16,7 @@ type classView struct {
 	asked bool
 	suits bool
 	want  room // what a copy holds there, more than there is where that cannot be told
-	lift  heft // what the heft of what is free is multiplied by when a copy comes
+	line       // how well a copy fits on a node of the class
 }
 
 // verdict is whether a class of nodes suits an ask, as far as that is known.
@@ -29,7 +30,7 @@ const (
 
 // viewOf is an ask's view of the classes.
 func (l *ledger) viewOf(a *ask) *view {
-	if l.view != nil && l.view.ask == a {
+	if l.view != nil && l.view.ask == a && l.view.algorithm == l.algorithm {
 		return l.view
 	}
 	known := l.verdicts[a.terms]
@@ -37,7 +38,7 @@ func (l *ledger) viewOf(a *ask) *view {
 		known = make([]verdict, len(l.fleet.classes))
 		l.verdicts[a.terms] = known
 	}
-	l.view = &view{ledger: l, ask: a, classes: make([]classView, len(l.fleet.classes)), verdicts: known}
+	l.view = &view{ledger: l, ask: a, algorithm: l.algorithm, classes: make([]classView, len(l.fleet.classes)), verdicts: known}
 	return l.view
 }
 
@@ -62,7 +63,7 @@ func (v *view) look(c *classView, pos int) {
 	}
 	c.suits = v.verdicts[id] == suitable
 	c.want = v.ask.on(n)
-	c.lift = heftOf(minus(room{}, c.want), &n.Resources)
+	c.line = lineOf(v.algorithm, heftOf(minus(room{}, c.want), &n.Resources), v.ask.fitWeight())
 	if v.ask.byNode && n.Resources.MHzPerCore <= 0 {
 		c.want.CPU = math.MaxInt
 	}
