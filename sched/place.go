@@ -44,7 +44,8 @@ type placer struct {
 	queue   *queue
 	only    *bucket   // of a group that wishes for nothing
 	classes []*bucket // of each class; nil where the wishes name something that differs from node to node
-	beside  bool      // some nodes have copies already
+	named   bool      // it asks for ports, cores or devices
+	plain   bool      // how well a copy fits on a node is all there is to score, for nothing is there yet
 	unnamed []int     // for each spread: values of nodes that are open, and that no target names
 	moving  bool      // some requests stop a copy: a node over a limit may come back under it
 	full    bool      // a request that stops nothing found no node: no other one will
@@ -66,8 +67,10 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	case !a.wishesUnique():
 		p.classes = make([]*bucket, len(l.fleet.classes))
 	}
+	p.named = len(a.static)+a.dynamic > 0 || a.piecemeal()
+	p.plain = likedBy(a.devices) == 0
 	for _, nodes := range u.groups {
-		p.beside = p.beside || len(nodes) > 0
+		p.plain = p.plain && len(nodes) == 0
 	}
 	p.look(func(b *bucket, pos int) {
 		if b.peers != nil {
@@ -84,17 +87,14 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 }
 
 // look offers every node that is open and fits to its bucket, but for those that have been counted since. It tells of every open
-// one. This is the loop over all nodes.
+// one of a bucket that has peers. This is the loop over all nodes.
 func (p *placer) look(open func(b *bucket, pos int)) {
-	l, a := p.ledger, p.ask
-	named := len(a.static)+a.dynamic > 0 || a.piecemeal()
-	plain := !p.beside && likedBy(a.devices) == 0
-	for pos, works := range l.works {
+	for pos, works := range p.ledger.works {
 		if !works {
 			continue
 		}
 		c := p.view.of(pos)
-		if !c.suits || (len(a.uniques) > 0 && !passAll(a.uniques, l.fleet.nodes[pos].node)) {
+		if !c.suits || !p.alone(pos) {
 			continue
 		}
 		b := p.only
@@ -104,20 +104,32 @@ func (p *placer) look(open func(b *bucket, pos int)) {
 		if open != nil && b.peers != nil {
 			open(b, pos)
 		}
-		if !within(c.want, l.free[pos]) || (named && !l.fitsNamed(a, pos)) {
+		if !p.fits(c, pos) {
 			continue
 		}
-		score := c.fit(l.heft[pos])
-		if !plain {
-			score = l.baseScore(a, p.usage, pos)
-		}
-		if score <= b.best.score { // of equal ones the first is better
-			continue
-		}
-		if len(p.queue.stamps) == 0 || p.queue.stamps[pos] == 0 {
+		score := p.score(c, pos)
+		if score > b.best.score && p.queue.stamps[pos] == 0 { // of equal ones the first is better
 			b.offer(candidate{pos: pos, score: score}, p.queue.keep)
 		}
 	}
+}
+
+// alone reports whether a node suits by what only it can answer.
+func (p *placer) alone(pos int) bool {
+	return len(p.ask.uniques) == 0 || passAll(p.ask.uniques, p.ledger.fleet.nodes[pos].node)
+}
+
+// fits is ledger.fits of a node of a class.
+func (p *placer) fits(c *classView, pos int) bool {
+	return within(c.want, p.ledger.free[pos]) && (!p.named || p.ledger.fitsNamed(p.ask, pos))
+}
+
+// score is ledger.baseScore of a node of a class.
+func (p *placer) score(c *classView, pos int) float64 {
+	if p.plain {
+		return c.fit(p.ledger.heft[pos])
+	}
+	return p.ledger.baseScore(p.ask, p.usage, pos)
 }
 
 // lookAgain fills the buckets with more candidates.
