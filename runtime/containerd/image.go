@@ -16,11 +16,10 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/images/archive"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
+	"github.com/google/uuid"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/drover-io/drover/runtime"
@@ -29,6 +28,9 @@ import (
 // fileImages begins the names of images that came from files; the rest is the file's hash, so that a file which was replaced is
 // another image and one that was copied is the same.
 const fileImages = "drover.local/file:sha256-"
+
+// fileRefs begins the names of what such an import writes: two at a time must not write into each other.
+const fileRefs = "drover-file-"
 
 // EnsureImage makes the image of a task present and unpacked, and returns its name in containerd. Callers that want the same image
 // at the same time share the work.
@@ -135,18 +137,15 @@ func importFile(ctx context.Context, s *session, path, name string) (client.Imag
 		return nil, fmt.Errorf("read image file: %w", err)
 	}
 	defer f.Close()
-	r, err := compression.DecompressStream(f)
-	if err != nil {
-		return nil, fmt.Errorf("read image file %s: %w", path, err)
-	}
-	defer r.Close()
 	ctx, release, err := s.WithLease(ctx) // else the garbage collector may take what has no name yet
 	if err != nil {
 		return nil, explain(err, "import image file %s", path)
 	}
 	defer func() { _ = release(ctx) }() // it expires anyway
-	target, err := importIndex(ctx, s, r)
+	in := &importStore{Store: s.ContentStore(), prefix: fileRefs + uuid.NewString() + "-"}
+	target, err := importIndex(ctx, in, f)
 	if err != nil {
+		in.abort(context.WithoutCancel(ctx))
 		return nil, explain(err, "import image file %s", path)
 	}
 	_, err = s.ImageService().Create(ctx, images.Image{Name: name, Target: target})
@@ -161,9 +160,8 @@ func importFile(ctx context.Context, s *session, path, name string) (client.Imag
 }
 
 // importIndex stores the file's content and returns the one image in it that runs here.
-func importIndex(ctx context.Context, s *session, r io.Reader) (ocispec.Descriptor, error) {
-	cs := s.ContentStore()
-	index, err := archive.ImportIndex(ctx, cs, r)
+func importIndex(ctx context.Context, cs *importStore, r io.Reader) (ocispec.Descriptor, error) {
+	index, err := readArchive(ctx, cs, r)
 	if err != nil {
 		return index, err
 	}
