@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,11 +28,15 @@ type Options struct {
 	Drivers map[string]runtime.Driver
 	// BootID replaces the kernel's boot ID, for simulations.
 	BootID string
+	// Ready is called once the API serves; nil for nobody.
+	Ready func()
 }
 
 // Agent is one node.
 type Agent struct {
-	cfg     Config
+	cfg     Config                 // its live keys are in current, see Reload
+	opened  Config                 // as it was given to Open
+	current atomic.Pointer[Config] // what counts now
 	opts    Options
 	log     hclog.Logger
 	network Network
@@ -54,6 +59,9 @@ type Agent struct {
 	images  *images // nil without a driver that keeps images
 	drivers map[string]runtime.Driver
 	cpusets *runtime.Cpusets // nil where tasks cannot have cores for themselves
+
+	leaving sync.Mutex    // held by whoever takes this agent out of the cluster, for ever once it is out
+	left    chan struct{} // closed then
 
 	remembered time.Time // when the newest index was last written to the disk
 	closers    []func() error
@@ -80,7 +88,8 @@ func Open(ctx context.Context, cfg Config, opts Options) (*Agent, error) {
 	if opts.Network == nil {
 		opts.Network = hostNetwork{}
 	}
-	a := &Agent{cfg: cfg, opts: opts, log: opts.Logger, network: opts.Network, metrics: newMetrics(opts.Version)}
+	a := &Agent{cfg: cfg, opened: cfg, opts: opts, log: opts.Logger, network: opts.Network, metrics: newMetrics(opts.Version), left: make(chan struct{})}
+	a.current.Store(&cfg)
 	var deaf func() error
 	a.tail, deaf = openTail(opts.Logger)
 	a.closers = append(a.closers, deaf)
@@ -206,13 +215,15 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// Run works until ctx ends, or until something happens that this agent must not survive. Tasks run on.
+// Run works until ctx ends, until the agent has left the cluster, or until something happens that this agent must not survive. Tasks run on.
 func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.api.ServePeer(ctx, a.peer.httpListener()) })
 	g.Go(func() error { return a.api.ServeUser(ctx, a.http) })
 	g.Go(func() error { return a.members.run(ctx) })
 	g.Go(func() error { return a.members.rejoin(ctx) })
+	g.Go(func() error { return a.awaitLeaving(ctx) })
+	g.Go(func() error { return a.announce(ctx) })
 	if a.server != nil {
 		g.Go(func() error { return a.server.run(ctx) })
 	}
@@ -223,7 +234,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 	}
 	err := g.Wait()
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errLeft) {
 		return nil
 	}
 	return err

@@ -39,9 +39,12 @@ type client struct {
 	assigned map[string]runtime.Assigned // rows that the leader sent, for the orders that only name them
 	hold     time.Time                   // until then nothing is ended: a backup was restored, and nobody has reported yet
 	leader   leaderHint
-	level    int       // the cluster's, as a server last said
-	ordered  time.Time // when orders were last taken
-	healthy  error     // why the node cannot work, nil when it can
+	level    int             // the cluster's, as a server last said
+	ordered  time.Time       // when orders were last taken
+	look     chan struct{}   // has something in it when the machine is to be looked at again
+	quiet    context.Context // ends when this machine is to poll no more; not a request's, so that it may stand here
+	hush     context.CancelFunc
+	healthy  error // why the node cannot work, nil when it can
 }
 
 // session is what the registration answered.
@@ -63,6 +66,8 @@ func newClient(a *Agent, runner *runtime.Runner, node *state.Node) *client {
 		a: a, log: a.log.Named("client"), runner: runner, node: node, assigned: map[string]runtime.Assigned{},
 		healthy: errors.New("not registered with a server yet"),
 	}
+	c.look = make(chan struct{}, 1)
+	c.quiet, c.hush = context.WithCancel(context.Background())
 	c.orders.first = true
 	c.orders.index, c.orders.restore, c.orders.epoch = a.id.Index, a.id.Generation, a.id.Epoch
 	return c
@@ -80,6 +85,19 @@ func (c *client) run(ctx context.Context) error {
 
 // pollLoop registers, then asks for orders for as long as it may.
 func (c *client) pollLoop(ctx context.Context) error {
+	all := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.quiet, cancel)()
+	if err := c.pollWhile(ctx); all.Err() != nil || ctx.Err() == nil {
+		return err
+	}
+	<-all.Done() // hushed: what runs is watched until the agent ends
+	return all.Err()
+}
+
+// pollWhile is pollLoop until ctx ends.
+func (c *client) pollWhile(ctx context.Context) error {
 	wait, registered := retryMin, false
 	for ctx.Err() == nil {
 		var err error
@@ -134,6 +152,9 @@ func (c *client) note(err error) {
 
 // register tells the leader what this machine is.
 func (c *client) register(ctx context.Context) error {
+	if err := c.quiet.Err(); err != nil {
+		return err // this machine has said that it goes
+	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	c.mu.Lock()
@@ -327,8 +348,14 @@ func (c *client) report(ctx context.Context) error {
 // fingerprintLoop looks at the machine now and then, and registers again when it has changed.
 func (c *client) fingerprintLoop(ctx context.Context) error {
 	for {
-		if err := pause(ctx, refingerprintEvery); err != nil {
-			return err
+		again := time.NewTimer(refingerprintEvery)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return ctx.Err()
+		case <-again.C:
+		case <-c.look:
+			again.Stop()
 		}
 		node := c.a.fingerprint(ctx)
 		c.mu.Lock()
@@ -341,6 +368,14 @@ func (c *client) fingerprintLoop(ctx context.Context) error {
 		if err := c.register(ctx); err != nil {
 			c.log.Warn("cannot tell the servers that the machine has changed", "error", err)
 		}
+	}
+}
+
+// lookAgain has the machine fingerprinted soon: what it says of itself may have changed.
+func (c *client) lookAgain() {
+	select {
+	case c.look <- struct{}{}:
+	default:
 	}
 }
 

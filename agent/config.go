@@ -21,6 +21,9 @@ type Config struct {
 	Dev        bool // one agent that is everything, on the loopback interface, with short raft time-outs
 	Insecure   bool // traffic in the clear on an address that others can reach is accepted
 
+	LeaveOnInterrupt bool // SIGINT makes the agent leave the cluster, instead of only ending
+	LeaveOnTerminate bool // the same for SIGTERM
+
 	Addresses Addrs // IPs to listen on; "" means BindAddr
 	Advertise Addrs // IPs or names, with or without port, that others reach this agent at; "" means where it listens
 	Ports     Ports

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,11 @@ checks a file.
 	for _, k := range ConfigKeys() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code("", k.Path), code("--", k.Flag), code("", k.Env), strings.ReplaceAll(k.Meaning, "|", `\|`))
 	}
+	live := liveKeys()
+	for i := range live {
+		live[i] = code("", live[i])
+	}
+	fmt.Fprintf(&b, reloadProse, strings.Join(live, ", "))
 	b.WriteString(deviceProse)
 	b.WriteString("\nAn example for three machines is `dist/drover.hcl`.\n")
 	if *rewrite {
@@ -47,6 +53,36 @@ checks a file.
 		t.Errorf("%s is stale: go test ./agent -run ConfigurationPage -rewrite", path)
 	}
 }
+
+// TestLiveKeysExist guards the list of what Reload changes.
+func TestLiveKeysExist(t *testing.T) {
+	for _, path := range liveKeys() {
+		if !slices.ContainsFunc(ConfigKeys(), func(k ConfigKey) bool { return k.Path == path }) {
+			t.Errorf("%s is no key", path)
+		}
+	}
+}
+
+const reloadProse = `
+## Changing it while the agent runs
+
+SIGHUP (` + "`systemctl reload drover`" + `) has the agent read its files, environment and flags anew. These take effect at once: %s. The log names
+what has changed, and at level warn what has changed in the files and needs a restart of the agent; a restart stops nothing that runs. A
+file that is wrong is refused with its error in the log, and the old configuration stays; ` + "`drover_config_reloads_total`" + ` counts both.
+An agent that runs on a terminal takes SIGHUP for the terminal's end, and ends.
+
+## The log
+
+The log goes to standard error, where systemd's journal keeps it. ` + "`log_json = false`" + ` writes lines for people, ` + "`true`" + ` one JSON object a line:
+
+` + "```text" + `
+2026-05-04T10:11:12.345Z [INFO]  drover.client: node registered: node=m1 id=8f3c2a10-… generation=1
+{"@level":"info","@message":"node registered","@module":"drover.client","@timestamp":"2026-05-04T10:11:12.345678Z","generation":1,"id":"8f3c2a10-…","node":"m1"}
+` + "```" + `
+
+` + "`@level`, `@message`, `@module` and `@timestamp`" + ` are always there, the rest are the values of the message, under the same names in both formats. The
+message itself is constant: what varies is in the values. ` + "`drover monitor`" + ` shows any agent's log from anywhere, at any level.
+`
 
 const deviceProse = `
 ## Devices

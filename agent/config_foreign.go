@@ -31,8 +31,6 @@ func refusedKeys() []foreignKey {
 		{path: "keyring", labels: one, why: "there are no encrypted variables yet; remove the block"},
 		{path: "sentinel", why: "there are no policies; remove the block"},
 		{path: "vault_retry", why: "there are no secrets from Vault; remove it"},
-		{path: "leave_on_interrupt", why: "an agent that stops never leaves: its tasks run on; remove it"},
-		{path: "leave_on_terminate", why: "an agent that stops never leaves: its tasks run on; remove it"},
 		{path: "enable_syslog", why: "logs go to standard error, for systemd to keep; remove it"},
 		{path: "log_file", why: "logs go to standard error, for systemd to keep; remove it"},
 		{path: "server.authoritative_region", why: "there is one region; remove it"},

@@ -48,6 +48,10 @@ func agentKeys() []ConfigKey {
 		{"log_json", "DROVER_LOG_JSON", "log-json", "log in JSON", func(c *Config) any { return &c.LogJSON }},
 		{"insecure", "DROVER_INSECURE", "insecure", "accept traffic in the clear on an address that others can reach",
 			func(c *Config) any { return &c.Insecure }},
+		{"leave_on_interrupt", "", "", "SIGINT makes the agent leave the cluster as `drover agent leave --force` does (default false: it only ends)",
+			func(c *Config) any { return &c.LeaveOnInterrupt }},
+		{"leave_on_terminate", "", "", "the same for SIGTERM, which service managers send for a restart, too (default false)",
+			func(c *Config) any { return &c.LeaveOnTerminate }},
 		{"acl.enabled", "", "", "false: there are no access rules yet, whoever reaches the ports may do everything", func(c *Config) any { return &c.ACL.Enabled }},
 		{"telemetry.prometheus_metrics", "", "", "serve /v1/metrics?format=prometheus; JSON is always served", func(c *Config) any { return &c.Telemetry.PrometheusMetrics }},
 	}

@@ -144,7 +144,7 @@ func (a *Agent) fingerprint(ctx context.Context) *state.Node {
 	node := &state.Node{
 		ID: a.id.NodeID, Name: a.cfg.Name, Datacenter: a.cfg.Datacenter, Region: a.cfg.Region, NodePool: c.NodePool, NodeClass: c.NodeClass,
 		PeerAddr: a.addrs.peer, HTTPAddr: a.addrs.http, HostIP: a.addrs.hostIP,
-		Attributes: attrs, Meta: c.Meta, Drivers: map[string]state.DriverInfo{}, Resources: res, Level: state.MaxLevel,
+		Attributes: attrs, Meta: a.Config().Client.Meta, Drivers: map[string]state.DriverInfo{}, Resources: res, Level: state.MaxLevel,
 		Boot: a.boot(), BootID: a.id.BootID,
 	}
 	for name, d := range a.drivers {

@@ -104,13 +104,13 @@ func (m *members) run(ctx context.Context) error {
 				return err
 			}
 			if limit := m.a.cfg.Server.RetryMax; !joined && limit > 0 && tries >= limit {
-				return fmt.Errorf("nobody of retry_join (%v) answered in %d attempts", m.a.cfg.Server.RetryJoin, tries)
+				return fmt.Errorf("nobody of retry_join (%v) answered in %d attempts", m.a.Config().Server.RetryJoin, tries)
 			}
 			wait := eagerEvery
 			if tries++; joined {
 				tries = 1
 			} else if tries > eagerTries {
-				wait = max(wait, m.a.cfg.Server.RetryInterval)
+				wait = max(wait, m.a.Config().Server.RetryInterval)
 			}
 			retry.Reset(wait)
 		}
@@ -143,7 +143,7 @@ func (m *members) join(ctx context.Context) (joined bool, err error) {
 			others++
 		}
 	}
-	if others > 0 || len(m.a.cfg.Server.RetryJoin) == 0 {
+	if others > 0 || len(m.a.Config().Server.RetryJoin) == 0 {
 		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -173,7 +173,7 @@ func (m *members) stillTaken() bool {
 func (m *members) joinAddrs() []string {
 	_, port := splitAddr(m.a.addrs.gossip)
 	var out []string
-	for _, addr := range m.a.cfg.Server.RetryJoin {
+	for _, addr := range m.a.Config().Server.RetryJoin {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			addr = net.JoinHostPort(addr, strconv.Itoa(port))
 		}

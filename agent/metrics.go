@@ -17,6 +17,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	rows     []api.Metric
 
+	reloads       *prometheus.CounterVec
 	divergence    prometheus.Counter
 	commits       *prometheus.CounterVec
 	commitSeconds prometheus.Observer
@@ -27,8 +28,11 @@ type metrics struct {
 	refused       prometheus.Counter
 }
 
-// Results of a proposal.
+// Results of reading the configuration anew, and of a proposal.
 const (
+	reloadApplied = "applied"
+	reloadRefused = "refused"
+
 	commitApplied = "applied"
 	commitRefused = "refused"
 	commitFailed  = "failed"
@@ -37,6 +41,7 @@ const (
 func newMetrics(version string) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), rows: Metrics()}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.reloads = m.counter("drover_config_reloads_total", reloadApplied, reloadRefused)
 	m.counts("drover_build_info", func() map[string]int { return map[string]int{version: 1} })
 	return m
 }

@@ -14,6 +14,8 @@ func Metrics() []api.Metric {
 func agentMetrics() []api.Metric {
 	return []api.Metric{
 		{Name: "drover_build_info", Kind: api.KindGauge, Labels: []string{"version"}, On: api.OnAgent, Help: "Always 1; the label is the version of the agent."},
+		{Name: "drover_config_reloads_total", Kind: api.KindCounter, Labels: []string{"result"}, On: api.OnAgent,
+			Help: "Times that the configuration was read anew (SIGHUP): applied, or refused because it was wrong."},
 		{Name: "drover_members", Kind: api.KindGauge, Labels: []string{"status"}, On: api.OnAgent,
 			Help: "Agents that gossip knows, this one included: alive, dead (stopped answering) or left (said so)."},
 	}

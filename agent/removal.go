@@ -15,10 +15,24 @@ const answersWithin = time.Second
 
 // RemovePeer takes a server out of the Raft configuration, unless nothing could be written without it.
 func (s *server) RemovePeer(ctx context.Context, id string) error {
-	if err := s.mayGo(id); err != nil {
+	if err := s.mayGoSoon(ctx, id); err != nil {
 		return err
 	}
-	return s.explainMembers(s.raft.Remove(ctx, id))
+	if err := s.raft.Remove(ctx, id); err != nil {
+		return s.explainMembers(err)
+	}
+	s.departed.note(id)
+	return nil
+}
+
+// mayGoSoon is mayGo that waits a moment before it says no: a leader that has just begun has not heard everybody yet.
+func (s *server) mayGoSoon(ctx context.Context, id string) error {
+	for start := time.Now(); ; {
+		err := s.mayGo(id)
+		if err == nil || time.Since(start) > answersWithin || pause(ctx, answersWithin/10) != nil {
+			return err
+		}
+	}
 }
 
 // mayGo says why a server must not leave the Raft configuration; nil when it may. The leader knows.

@@ -34,6 +34,8 @@ type server struct {
 	standing atomic.Pointer[standing] // as last noted in this life
 	down     atomic.Pointer[string]   // why this server has left raft until it is started again; nil while it has not
 
+	departed departed // servers that were removed a moment ago
+
 	admitted chan struct{} // closed once this server may take part in raft; see admit
 	letIn    func()        // closes admitted, once
 }

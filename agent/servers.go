@@ -115,7 +115,7 @@ func (t *term) takeIn(ctx context.Context) error {
 	cluster := snap.ClusterID()
 	for _, m := range t.s.a.members.aliveServers() {
 		t.levels.note(m.Tags.ID, m.Tags.Level)
-		if have[m.Tags.ID] || !m.Tags.Bootstrapped || m.Tags.ClusterID != cluster {
+		if have[m.Tags.ID] || t.s.departed.recently(m.Tags.ID) || !m.Tags.Bootstrapped || m.Tags.ClusterID != cluster {
 			continue
 		}
 		if m.Tags.Level < t.s.store.Snapshot().Level() {

@@ -74,6 +74,7 @@ func Routes() []Route {
 		recoveryRoutes(),
 		verbRoutes(),
 		toolRoutes(),
+		leaveRoutes(),
 		watchingRoutes(),
 		whyRoutes(),
 		protocolRoutes(),

@@ -22,6 +22,8 @@ type Tools interface {
 	Join(ctx context.Context, addrs []string) (int, error)
 	// ForceLeave forgets a member that is dead; local false asks the other servers to do the same.
 	ForceLeave(ctx context.Context, id string, local bool) error
+	// Leave takes this agent out of the cluster and ends it; force, although allocations run here. On an error it stays.
+	Leave(ctx context.Context, force bool) (*LeaveResponse, error)
 	// HostStats measures the machine.
 	HostStats(ctx context.Context) (*HostStats, error)
 }

@@ -32,6 +32,13 @@ func (f toolsFake) Join(_ context.Context, addrs []string) (int, error) {
 
 func (f toolsFake) ForceLeave(context.Context, string, bool) error { return nil }
 
+func (f toolsFake) Leave(_ context.Context, force bool) (*LeaveResponse, error) {
+	if !force {
+		return nil, NewError(CodeConflict, "move them first", "2 allocations run on %s", f.a.id)
+	}
+	return &LeaveResponse{NodeID: f.a.id, Name: f.a.id, Client: true, Allocations: 2}, nil
+}
+
 func (f toolsFake) HostStats(context.Context) (*HostStats, error) {
 	return &HostStats{NodeID: f.a.id}, nil
 }

@@ -1,17 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"sync"
-	"syscall"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -30,8 +23,9 @@ func newAgentCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run an agent: a server, a client, or both",
-		Long: `Run an agent in the foreground until it is interrupted (SIGINT, SIGTERM). Stopping an agent never stops what it runs. Its
-configuration is read at the start only: SIGHUP is ignored, unless the terminal that the agent runs on is closed, which stops it.
+		Long: `Run an agent in the foreground until it is interrupted (SIGINT, SIGTERM). Stopping an agent never stops what it runs. SIGHUP
+has it read its configuration anew: the log says which changes took effect and which need a restart, and a bad one changes nothing. Where the
+agent runs on a terminal, closing that ends it. With leave_on_interrupt or leave_on_terminate it leaves the cluster before it ends.
 
 With --dev it is a cluster of its own on this machine: nothing to configure, everything in a temporary directory.
 
@@ -59,6 +53,7 @@ What files, environment and flags say is checked by ` + "`drover config validate
 			fs.String(k.Flag, "", k.Meaning)
 		}
 	}
+	cmd.AddCommand(newAgentLeave(a))
 	return cmd
 }
 
@@ -81,35 +76,6 @@ func givenKeys(fs *pflag.FlagSet) []agent.ConfigFlag {
 	return out
 }
 
-func runAgent(ctx context.Context, a *app, f agentFlags, given []agent.ConfigFlag) error {
-	cfg, err := loadConfig(a, agent.ConfigSources{Dev: f.dev, Files: f.configs, Env: a.getenv, Flags: given})
-	if err != nil {
-		return err
-	}
-	discard, err := cfg.MakeDataDir()
-	if err != nil {
-		return err
-	}
-	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{
-		Name: "drover", Level: hclog.LevelFromString(cfg.LogLevel), JSONFormat: cfg.LogJSON, Output: a.err,
-	})
-	ctx, hungUp := heedHangups(ctx, log, isTerminal(a.in))
-	defer hungUp()
-	ag, err := agent.Open(ctx, cfg, agent.Options{Version: version, Logger: log, Drivers: a.drivers})
-	if err != nil {
-		return errors.Join(err, discard()) // nothing has run in it
-	}
-	printScreen(a.out, cfg, ag)
-	err = ag.Run(ctx)
-	if cerr := ag.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil { // a temporary directory is not removed: what runs in it runs on
-		_, err = fmt.Fprintf(a.out, "\nAgent stopped. What it ran runs on; an agent started on the same data directory takes it up:\n  --data-dir %s\n", cfg.DataDir)
-	}
-	return err
-}
-
 // loadConfig reads and checks a configuration, and prints its warnings.
 func loadConfig(a *app, src agent.ConfigSources) (agent.Config, error) {
 	cfg, warnings, err := agent.LoadConfig(src)
@@ -126,35 +92,6 @@ func loadConfig(a *app, src agent.ConfigSources) (agent.Config, error) {
 		fmt.Fprintln(a.err, "Warning:", w)
 	}
 	return cfg, nil
-}
-
-// heedHangups makes of SIGHUP what its sender means: a terminal that is closed ends the agent in order; a service manager that
-// asks to read the configuration anew is told in the log that the agent has to be started again. Ignoring the signal altogether
-// would have every task ignore it. The function it returns gives the signal back.
-func heedHangups(ctx context.Context, log hclog.Logger, terminal bool) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangups:
-			}
-			if terminal {
-				cancel()
-				return
-			}
-			log.Warn("SIGHUP ignored: the configuration is read at the start only; restart the agent, what it runs runs on")
-		}
-	})
-	return ctx, func() {
-		cancel()
-		wg.Wait()
-		signal.Stop(hangups)
-	}
 }
 
 // printScreen says in one screen what was started, where it answers, and what to do next.

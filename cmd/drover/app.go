@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -34,11 +35,12 @@ type app struct {
 	asked *api.Client  // made when it is first needed
 
 	getenv  func(name string) string
-	drivers map[string]runtime.Driver // of `agent`, for tests; nil means the machine's
+	notify  func(c chan<- os.Signal, signals ...os.Signal) // signal.Notify, for `agent`
+	drivers map[string]runtime.Driver                      // of `agent`, for tests; nil means the machine's
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
-	return &app{in: in, out: out, err: errOut, getenv: os.Getenv}
+	return &app{in: in, out: out, err: errOut, getenv: os.Getenv, notify: signal.Notify}
 }
 
 // env reads DROVER_<name>, and NOMAD_<name> where the first is not set.

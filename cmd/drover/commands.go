@@ -112,6 +112,7 @@ func newServer(a *app) *cobra.Command {
 		newServerMembers(a),
 		newServerJoin(a),
 		newServerForceLeave(a),
+		newServerLeave(a),
 	), "servers")
 }
 
