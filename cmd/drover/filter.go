@@ -8,10 +8,15 @@ import (
 	"github.com/drover-io/drover/api"
 )
 
-// addFilter gives a command that lists --filter. It comes after addFlags. A name beside the filter is refused: what is named is not
-// looked for.
-func (r *reader) addFilter(cmd *cobra.Command) {
+// addFilterFlag gives a command that only lists --filter. It comes after addFlags.
+func (r *reader) addFilterFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.filter, "filter", "", "list only what an `expression` over the fields of --json holds for: 'Status == \"running\" and Meta.team == \"x\"'")
+}
+
+// addFilter is addFilterFlag for a command that shows what is named. A name beside the filter is refused: what is named is not looked
+// for.
+func (r *reader) addFilter(cmd *cobra.Command) {
+	r.addFilterFlag(cmd)
 	show := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.filter != "" && len(args) > 0 {

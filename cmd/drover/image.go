@@ -29,7 +29,7 @@ func newImageList(a *app) *cobra.Command {
 		Use:        "list [prefix]",
 		Short:      "List the images that were imported into the cluster",
 		Long:       "List the images that were imported into the cluster, a line for each name, with the machines that have them.",
-		Example:    "  drover image list\n  drover image list app\n  drover image list --json",
+		Example:    "  drover image list\n  drover image list app\n  drover image list --filter 'Live == 0'\n  drover image list --json",
 		Aliases:    []string{"ls"},
 		SuggestFor: []string{"status", "get", "images"},
 		Args:       arguments(0, 1),
@@ -38,18 +38,23 @@ func newImageList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q := api.QueryOptions{Prefix: strings.Join(args, "")}
+			q := r.listed()
+			q.Prefix = strings.Join(args, "")
 			images, err := fetchAll(cmd.Context(), r, q, c.Images)
 			if err != nil {
 				return err
 			}
 			l := imageList(images, verbose)
+			if q.Filter != "" || q.Prefix != "" {
+				l.empty = "No image that was imported is like that. List all with `drover image list`."
+			}
 			return printList(a.out, s, l)
 		},
 		ValidArgsFunction: a.completeImages,
 	}
 	s.addFlags(cmd)
 	r.addFlags(cmd)
+	r.addFilterFlag(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "whole digests")
 	return cmd
 }
