@@ -30,7 +30,7 @@ func generous(c *Config) {
 
 func TestKeys(t *testing.T) {
 	both(t, func(t *testing.T, h *host) {
-		all := map[string]func(*testing.T, *host){"refused by the node": testRefusedByNode, "named volumes": testNamedVolumes, "hostile sources": testHostileSources}
+		all := map[string]func(*testing.T, *host){"refused by the node": testRefusedByNode, "apparmor profiles": testAppArmorProfiles, "named volumes": testNamedVolumes, "hostile sources": testHostileSources}
 		for _, part := range []map[string]keyCase{fileKeys(), networkKeys(), rightKeys(), limitKeys(), terminalKeys()} {
 			for name, c := range part {
 				all[name] = func(t *testing.T, h *host) { testKey(t, h, c) }
@@ -130,6 +130,8 @@ func rightKeys() map[string]keyCase {
 					t.Errorf("something of /proc is masked: %s", out)
 				}
 			}},
+		"userns_mode":   {config: `"userns_mode": "host"`, args: []string{"cat", "/proc/self/uid_map"}, want: []string{`^\s+0\s+0\s+4294967295$`}},
+		"apparmor":      {config: `"security_opt": ["apparmor=unconfined"]`, args: []string{"print", "runs", ""}, want: []string{`^runs$`}},
 		"group_add":     {config: `"group_add": ["5000"]`, args: []string{"self"}, user: "nobody", want: []string{`^uid 65534`, `groups \[.*5000`}},
 		"pid_mode":      {config: `"pid_mode": "host"`, args: []string{"self"}, want: []string{`^pid \d{2,}`}},
 		"ipc_mode":      {config: `"ipc_mode": "none"`, args: []string{"stat", "/dev/shm"}, want: []string{`no such file`}},
@@ -205,6 +207,24 @@ func testRefusedByNode(t *testing.T, h *host) {
 	}
 	if a := h.driver(t, "n-strict").Fingerprint(t.Context()).Attributes; a["driver.docker.privileged.enabled"] != "false" || a["driver.docker.volumes.enabled"] != "false" {
 		t.Errorf("attributes %v", a)
+	}
+}
+
+// testAppArmorProfiles: a profile that is not there is said before anything is made, by what is wrong: the kernel, or the name.
+func testAppArmorProfiles(t *testing.T, h *host) {
+	d := h.driver(t, "n-apparmor")
+	spec := h.task(t, d, "exit", "0")
+	spec.Config["security_opt"] = []any{"apparmor=drover-nobody-has-this"}
+	want := "the node has not loaded a profile of that name"
+	if _, err := os.Stat("/sys/kernel/security/apparmor/profiles"); err != nil {
+		want = "AppArmor is not enabled on this node"
+	}
+	_, err := d.Start(t.Context(), spec)
+	if !errors.Is(err, runtime.ErrNotRetryable) || !strings.Contains(err.Error(), "config.security_opt: apparmor=drover-nobody-has-this: "+want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if list, err := d.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("a refused start left %v, %v", list, err)
 	}
 }
 

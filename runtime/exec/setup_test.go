@@ -199,6 +199,37 @@ func TestDataDirIsHidden(t *testing.T) {
 	}
 }
 
+// TestSecretsOfAUser: what the agent put into a task's secrets is for the user that the task runs as, and for nobody else.
+func TestSecretsOfAUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to run tasks as another user")
+	}
+	b := newBench(t)
+	spec := b.spec(`cat "$1/s" && echo own > "$1/own" && stat -c '%a %u' "$1" "$1/s"`)
+	spec.Config["args"] = append(spec.Config["args"].([]any), "sh", spec.Dirs.Secrets)
+	spec.User = "nobody"
+	openPath(t, spec.Dirs.Secrets)
+	if err := os.WriteFile(filepath.Join(spec.Dirs.Secrets, "s"), []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start(spec)
+	if x := b.wait(spec.ID); !x.Success() {
+		t.Errorf("got %+v, %s", x, b.read("err"))
+	}
+	if got, want := b.read("out"), "a secret\n700 65534\n600 65534\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	other := b.spec(`cat "$1/s"`)
+	other.ID.Task, other.User = "other", "65533"
+	other.Config["args"] = append(other.Config["args"].([]any), "sh", spec.Dirs.Secrets)
+	other.Dirs.Secrets = t.TempDir()
+	openPath(t, other.Dirs.Secrets)
+	b.start(other)
+	if x := b.wait(other.ID); x.Success() || !strings.Contains(b.read("err"), "ermission denied") {
+		t.Errorf("another user got %+v, %s %s", x, b.read("out"), b.read("err"))
+	}
+}
+
 func TestWithin(t *testing.T) {
 	got := within("/data", "/data/a/web", "/data/a/alloc", "/data/a/web/local", "", "/data/a/web", "/elsewhere/x", "/data", "/database/y")
 	if diff := cmp.Diff([]string{"/data/a/web", "/data/a/alloc"}, got); diff != "" {
