@@ -112,7 +112,7 @@ func (l *ledger) shortages(a *ask, pos int) []miss {
 	}
 	out = append(out, l.lackingPieces(a, pos)...)
 	for _, p := range a.static {
-		if ports.has(p.Value) {
+		if ports.Has(p.Value) {
 			out = append(out, miss{filter: filterPort, port: p.Value})
 		}
 	}

@@ -36,13 +36,13 @@ type class struct {
 type fleetNode struct {
 	node      *state.Node
 	class     *class
-	free      room     // may be negative on a node that shrank
-	heft      heft     // what is free, as scores see it
-	dynamic   int      // free ports of its dynamic range
-	ports     *portSet // taken by allocations, or reserved
-	stock     *stock   // cores and devices taken
-	heldUntil int64    // no new work before this time: the node flaps
-	shed      []string // copies that do not fit any more since the node shrank
+	free      room           // may be negative on a node that shrank
+	heft      heft           // what is free, as scores see it
+	dynamic   int            // free ports of its dynamic range
+	ports     *state.PortSet // taken by allocations, or reserved
+	stock     *stock         // cores and devices taken
+	heldUntil int64          // no new work before this time: the node flaps
+	shed      []string       // copies that do not fit any more since the node shrank
 }
 
 // newFleet builds the fleet of a snapshot.
@@ -115,44 +115,16 @@ func (f *fleet) position(id string) int {
 
 // assess computes one node from the snapshot. What an earlier look found of the same row, if any, saves work.
 func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fleetNode {
-	fn := &fleetNode{
-		node:      n,
-		free:      roomOf(&n.Resources),
-		heldUntil: flapsUntil(n),
+	fn := &fleetNode{node: n, free: roomOf(&n.Resources), heldUntil: flapsUntil(n)}
+	var held state.Held
+	if n.Status != state.NodeStatusDown {
+		held = snap.HeldOn(n.ID)
 	}
-	var live []*state.Alloc
-	var held pieces
-	lost := false // something is held that is not there any more
-	ports := &portSet{}
-	taken := len(n.Resources.ReservedPorts)
-	for _, p := range n.Resources.ReservedPorts {
-		ports.add(p)
-	}
-	for a := range snap.AllocsByNode(n.ID) {
-		if !snap.Holds(a) {
-			continue
-		}
-		fn.free = minus(fn.free, heldBy(&a.Resources))
-		if len(a.Resources.Cores)+len(a.Resources.Devices) > 0 {
-			p := piecesOf(&a.Resources)
-			held.cores, held.devices = append(held.cores, p.cores...), append(held.devices, p.devices...)
-			lost = lost || lostPieces(&n.Resources, &a.Resources)
-		}
-		if !a.TerminalDesired() {
-			live = append(live, a)
-		}
-		for _, p := range a.Ports {
-			ports.add(p.HostPort)
-			taken++
-		}
-	}
-	if taken > 0 {
-		fn.ports = ports
-	}
-	fn.stock = fn.stock.with(&n.Resources, held)
+	fn.free = minus(fn.free, room{CPU: held.CPU, MemoryMB: held.MemoryMB, DiskMB: held.DiskMB})
+	fn.ports = held.Ports.With(n.Resources.ReservedPorts...)
 	fn.heft, fn.dynamic = heftOf(fn.free, &n.Resources), dynamicPorts(n, fn.ports)
-	if n.Status == state.NodeStatusReady && (lost || !within(room{}, fn.free)) {
-		fn.shed = excess(n, live)
+	if held.Named > 0 || !within(room{}, fn.free) {
+		fn.assessRows(snap)
 	}
 	if old != nil && old.node == n {
 		fn.class = old.class
@@ -160,6 +132,31 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fle
 		fn.class = f.classOf(n)
 	}
 	return fn
+}
+
+// assessRows is the part of assess that allocations must be looked at for: the cores and devices that they hold, and what the node
+// must lose since it shrank.
+func (n *fleetNode) assessRows(snap *state.Snapshot) {
+	var live []*state.Alloc
+	var held pieces
+	lost := false // something is held that is not there any more
+	for a := range snap.AllocsByNode(n.node.ID) {
+		if !snap.Holds(a) {
+			continue
+		}
+		if len(a.Resources.Cores)+len(a.Resources.Devices) > 0 {
+			p := piecesOf(&a.Resources)
+			held.cores, held.devices = append(held.cores, p.cores...), append(held.devices, p.devices...)
+			lost = lost || lostPieces(&n.node.Resources, &a.Resources)
+		}
+		if !a.TerminalDesired() {
+			live = append(live, a)
+		}
+	}
+	n.stock = n.stock.with(&n.node.Resources, held)
+	if n.node.Status == state.NodeStatusReady && (lost || !within(room{}, n.free)) {
+		n.shed = excess(n.node, live)
+	}
 }
 
 // excess chooses which live copies a node that shrank must lose: the least important first, of equal ones the youngest. Copies
@@ -227,7 +224,7 @@ func (n *fleetNode) gains(old *fleetNode) bool {
 	}
 	return n.node != old.node || n.class != old.class ||
 		n.free.CPU > old.free.CPU || n.free.MemoryMB > old.free.MemoryMB || n.free.DiskMB > old.free.DiskMB ||
-		!n.ports.covers(old.ports) || !n.stock.covers(old.stock)
+		!n.ports.Covers(old.ports) || !n.stock.covers(old.stock)
 }
 
 // released returns the nodes whose hold for flapping ended after since and not after now, and when the next one ends.

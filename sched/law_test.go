@@ -322,7 +322,7 @@ func (h *history) checkFleet() {
 	}
 	for i, a := range got.nodes {
 		b := want.nodes[i]
-		if a.node != b.node || a.free != b.free || !a.stock.covers(b.stock) || !b.stock.covers(a.stock) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.covers(b.ports) || !b.ports.covers(a.ports) {
+		if a.node != b.node || a.free != b.free || !a.stock.covers(b.stock) || !b.stock.covers(a.stock) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.Covers(b.ports) || !b.ports.Covers(a.ports) {
 			h.t.Fatalf("node %s: the fleet says %+v, from scratch %+v", a.node.ID, a, b)
 		}
 	}

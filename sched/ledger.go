@@ -16,7 +16,7 @@ type ledger struct {
 	class     []int32
 	free      []room // changed by setFree only
 	heft      []heft
-	ports     []*portSet           // changed by setPorts only
+	ports     []*state.PortSet     // changed by setPorts only
 	dynamic   []int32              // free ports of a node's dynamic range
 	stocks    map[int]*stock       // of nodes whose cores or devices this pass has taken or given back; the fleet's otherwise
 	verdicts  map[string][]verdict // what is asked of classes → the class → its answer
@@ -30,7 +30,7 @@ func newLedger(f *fleet, now int64) *ledger {
 	l := &ledger{
 		fleet: f, now: now,
 		works: make([]bool, n), class: make([]int32, n), free: make([]room, n), heft: make([]heft, n),
-		ports: make([]*portSet, n), dynamic: make([]int32, n),
+		ports: make([]*state.PortSet, n), dynamic: make([]int32, n),
 		stocks: map[int]*stock{}, verdicts: map[string][]verdict{}, firstLook: firstLook,
 	}
 	for i, n := range f.nodes {
@@ -46,7 +46,7 @@ func (l *ledger) setFree(pos int, free room) {
 }
 
 // setPorts notes which ports of a node are taken.
-func (l *ledger) setPorts(pos int, taken *portSet) {
+func (l *ledger) setPorts(pos int, taken *state.PortSet) {
 	if taken != l.ports[pos] {
 		l.ports[pos], l.dynamic[pos] = taken, int32(dynamicPorts(l.fleet.nodes[pos].node, taken))
 	}
@@ -88,7 +88,7 @@ func (l *ledger) fitsNamed(a *ask, pos int) bool {
 // fitsWithout reports whether a copy would have room on the node of an allocation once that has ended.
 func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
 	n := l.fleet.nodes[pos].node
-	return hasRoom(a, n, plus(l.free[pos], heldBy(&gone.Resources)), l.ports[pos].without(portsOf(gone)...)) &&
+	return hasRoom(a, n, plus(l.free[pos], heldBy(&gone.Resources)), l.ports[pos].Without(portsOf(gone)...)) &&
 		(!a.piecemeal() || hasPieces(a, n, l.stock(pos).without(piecesOf(&gone.Resources))))
 }
 
@@ -100,8 +100,8 @@ func (l *ledger) exchange(a *ask, pos int, gone *state.Alloc) {
 	l.setFree(pos, room{
 		CPU: min(free.CPU, after.CPU), MemoryMB: min(free.MemoryMB, after.MemoryMB), DiskMB: min(free.DiskMB, after.DiskMB),
 	})
-	ports := slices.DeleteFunc(staticOf(a), l.ports[pos].has)
-	l.setPorts(pos, l.ports[pos].with(ports...))
+	ports := slices.DeleteFunc(staticOf(a), l.ports[pos].Has)
+	l.setPorts(pos, l.ports[pos].With(ports...))
 	k := kept{pos: pos, res: minus(free, l.free[pos]), ports: ports}
 	if a.piecemeal() {
 		held := l.stock(pos)
@@ -125,14 +125,14 @@ type kept struct {
 func (l *ledger) release() {
 	for _, k := range l.kept {
 		l.setFree(k.pos, plus(l.free[k.pos], k.res))
-		l.setPorts(k.pos, l.ports[k.pos].without(k.ports...))
+		l.setPorts(k.pos, l.ports[k.pos].Without(k.ports...))
 		l.givePieces(k.pos, k.pieces)
 	}
 	l.kept = nil
 }
 
 // hasRoom reports whether a copy has room among what a node has much of.
-func hasRoom(a *ask, n *state.Node, free room, ports *portSet) bool {
+func hasRoom(a *ask, n *state.Node, free room, ports *state.PortSet) bool {
 	if a.byNode {
 		if n.Resources.MHzPerCore <= 0 || !within(a.on(n), free) {
 			return false
@@ -144,9 +144,9 @@ func hasRoom(a *ask, n *state.Node, free room, ports *portSet) bool {
 }
 
 // hasPorts reports whether a node has the ports of a copy.
-func hasPorts(a *ask, n *state.Node, ports *portSet) bool {
+func hasPorts(a *ask, n *state.Node, ports *state.PortSet) bool {
 	for _, p := range a.static {
-		if ports.has(p.Value) {
+		if ports.Has(p.Value) {
 			return false
 		}
 	}
@@ -192,11 +192,11 @@ func (l *ledger) givePieces(pos int, p pieces) {
 }
 
 // freeDynamic counts the free ports of a node's dynamic range beside those that the group takes by number.
-func freeDynamic(a *ask, n *state.Node, ports *portSet) int {
+func freeDynamic(a *ask, n *state.Node, ports *state.PortSet) int {
 	lo, hi := dynamicRange(n)
 	free := dynamicPorts(n, ports)
 	for _, p := range a.static {
-		if p.Value >= lo && p.Value <= hi && !ports.has(p.Value) {
+		if p.Value >= lo && p.Value <= hi && !ports.Has(p.Value) {
 			free--
 		}
 	}
@@ -204,12 +204,12 @@ func freeDynamic(a *ask, n *state.Node, ports *portSet) int {
 }
 
 // dynamicPorts counts the free ports of a node's dynamic range.
-func dynamicPorts(n *state.Node, taken *portSet) int {
+func dynamicPorts(n *state.Node, taken *state.PortSet) int {
 	lo, hi := dynamicRange(n)
 	if hi < lo {
 		return 0
 	}
-	return hi - lo + 1 - taken.takenBetween(lo, hi)
+	return hi - lo + 1 - taken.TakenBetween(lo, hi)
 }
 
 func dynamicRange(n *state.Node) (lo, hi int) {
@@ -222,8 +222,8 @@ func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
 	l.setFree(pos, minus(l.free[pos], a.on(n)))
 	if a.dynamic+len(a.static) > 0 {
 		lo, hi := dynamicRange(n)
-		ports = l.ports[pos].pick(lo, hi, a.dynamic, salt, a.static)
-		l.setPorts(pos, l.ports[pos].with(append(staticOf(a), ports...)...))
+		ports = l.ports[pos].Pick(lo, hi, a.dynamic, salt, a.static)
+		l.setPorts(pos, l.ports[pos].With(append(staticOf(a), ports...)...))
 	}
 	if a.piecemeal() {
 		p, _ = choosePieces(a, n, l.stock(pos))
@@ -235,7 +235,7 @@ func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
 // giveBack undoes take.
 func (l *ledger) giveBack(a *ask, pos int, ports []int, p pieces) {
 	l.setFree(pos, plus(l.free[pos], a.on(l.fleet.nodes[pos].node)))
-	l.setPorts(pos, l.ports[pos].without(staticOf(a)...).without(ports...))
+	l.setPorts(pos, l.ports[pos].Without(staticOf(a)...).Without(ports...))
 	l.givePieces(pos, p)
 }
 

@@ -80,7 +80,7 @@ func (p *pass) withoutAlloc(job *state.Job, a *state.Alloc) *weighing {
 	p.algorithmFor(job)
 	if pos := l.fleet.position(a.NodeID); pos >= 0 && p.snap.Holds(a) {
 		l.setFree(pos, plus(l.free[pos], heldBy(&a.Resources)))
-		l.setPorts(pos, l.ports[pos].without(portsOf(a)...))
+		l.setPorts(pos, l.ports[pos].Without(portsOf(a)...))
 		l.givePieces(pos, piecesOf(&a.Resources))
 	}
 	w := &weighing{placer: l.newPlacer(mine, u, p.salt, 1)}

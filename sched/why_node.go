@@ -64,10 +64,10 @@ func (w *nodeWhy) problems() []string {
 }
 
 // roomView shows an amount of everything; nothing is taken where taken and ports are nil.
-func roomView(r room, of *state.NodeResources, taken *stock, ports *portSet) state.NodeRoom {
+func roomView(r room, of *state.NodeResources, taken *stock, ports *state.PortSet) state.NodeRoom {
 	out := state.NodeRoom{CPU: r.CPU, MemoryMB: r.MemoryMB, DiskMB: r.DiskMB, Cores: len(taken.freeCores(of))}
 	if lo, hi := max(1, of.MinDynamicPort), min(65535, of.MaxDynamicPort); hi >= lo {
-		out.DynamicPorts = hi - lo + 1 - ports.takenBetween(lo, hi)
+		out.DynamicPorts = hi - lo + 1 - ports.TakenBetween(lo, hi)
 	}
 	for i := range of.Devices {
 		d := &of.Devices[i]

@@ -3,7 +3,7 @@ package state
 import "fmt"
 
 func (c ApplyPlan) apply(t *tx) (any, error) {
-	r := &referee{tx: t, plan: &c, rooms: map[string]*room{}, slots: map[JobKey]map[slot][]string{}}
+	r := &referee{tx: t, plan: &c, slots: map[JobKey]map[slot][]string{}}
 	for i := range c.Records {
 		r.judgeRecord(i)
 	}
@@ -58,7 +58,7 @@ func (r *referee) judgeAtomic(i int) {
 		}
 		r.tx.next, r.result = before, result
 		r.tx.changes.allocs = r.tx.changes.allocs[:changed]
-		r.rooms, r.slots = map[string]*room{}, map[JobKey]map[slot][]string{} // they remember what was undone
+		r.slots = map[JobKey]map[slot][]string{} // they remember what was undone
 		r.drop(rec, PlanDrop{Record: i, Copy: -1, Reason: fmt.Sprintf("copy %d: %s", c, reason)}, len(rec.Index))
 		return
 	}

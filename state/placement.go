@@ -104,7 +104,6 @@ func (r *referee) commit(a *Alloc, rec *PlanRecord, c int, victim, prev *Alloc, 
 		r.tx.putAlloc(&p)
 	}
 	r.tx.putAlloc(a)
-	r.room(a.NodeID).take(a)
 	k := slot{a.TaskGroup, a.Index}
 	slots := r.wanting(JobKey{a.Namespace, a.JobID})
 	if !slices.Contains(slots[k], a.ID) { // wanting may have been read after the put

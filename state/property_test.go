@@ -14,6 +14,7 @@ import (
 func checkInvariants(t rapid.TB, s *Snapshot) {
 	t.Helper()
 	checkRoom(t, s)
+	checkHeld(t, s)
 	checkSlots(t, s)
 	checkDerivedTables(t, s)
 	if got, want := s.Hash(), scratchHash(s); got != want {
@@ -43,6 +44,38 @@ func checkRoom(t rapid.TB, s *Snapshot) {
 		}
 		if r := n.Resources; used.CPU > r.CPU || used.MemoryMB > r.MemoryMB || used.DiskMB > r.DiskMB {
 			t.Fatalf("node %s holds %+v of %+v", n.ID, used, r)
+		}
+	}
+}
+
+// checkHeld: what is kept beside the rows is what they add up to.
+func checkHeld(t rapid.TB, s *Snapshot) {
+	want := map[string]Held{}
+	for a := range s.Allocs() {
+		if a.TerminalClient() {
+			continue
+		}
+		h := want[a.NodeID]
+		h.Allocs, h.CPU, h.MemoryMB, h.DiskMB = h.Allocs+1, h.CPU+a.Resources.CPU, h.MemoryMB+a.Resources.MemoryMB, h.DiskMB+a.Resources.DiskMB
+		if len(a.Resources.Cores)+len(a.Resources.Devices) > 0 {
+			h.Named++
+		}
+		for _, p := range a.Ports {
+			h.Ports = h.Ports.With(p.HostPort)
+		}
+		want[a.NodeID] = h
+	}
+	if got := s.held.Len(); got != len(want) {
+		t.Fatalf("%d nodes hold something, %d are kept", len(want), got)
+	}
+	for id, h := range want {
+		got := s.HeldOn(id)
+		if !got.Ports.Covers(h.Ports) || !h.Ports.Covers(got.Ports) {
+			t.Fatalf("ports of node %s: kept are others than its allocations have", id)
+		}
+		got.Ports, h.Ports = nil, nil
+		if got != h {
+			t.Fatalf("node %s: kept is %+v, its allocations add up to %+v", id, got, h)
 		}
 	}
 }

@@ -14,21 +14,12 @@ type referee struct {
 	plan   *ApplyPlan
 	result PlanResult
 
-	rooms map[string]*room             // what is held on the nodes that this plan has touched
 	slots map[JobKey]map[slot][]string // the copies that want to run, of the jobs that this plan has touched
 
 	// of the record being judged
 	job    *Job
 	group  *TaskGroup
 	judged int // copies placed so far, of those that passed and those that did not
-}
-
-// room is what is held on a node.
-type room struct {
-	used    AllocResources    // its cores and devices are in the maps
-	ports   map[int]string    // port → who holds it
-	cores   map[int]string    // reserved core → who holds it
-	devices map[string]string // device instance → who holds it, or one of those who do
 }
 
 // openRecord checks what concerns all copies of a record, and returns why it is refused.
@@ -230,31 +221,32 @@ func checkNode(n *Node, ref NodeRef) string {
 
 // checkRoom asks whether the group's resources and the ports fit on the node beside what is held there.
 func (r *referee) checkRoom(n *Node, ask *AllocResources, given []AllocPort, dynamic []int) string {
-	m, has := r.room(n.ID), &n.Resources
+	held, has := r.tx.next.HeldOn(n.ID), &n.Resources
 	switch {
-	case m.used.CPU+ask.CPU > has.CPU:
-		return fmt.Sprintf("cpu: asks %d MHz, %d of %d free", ask.CPU, has.CPU-m.used.CPU, has.CPU)
-	case m.used.MemoryMB+ask.MemoryMB > has.MemoryMB:
-		return fmt.Sprintf("memory: asks %d MiB, %d of %d free", ask.MemoryMB, has.MemoryMB-m.used.MemoryMB, has.MemoryMB)
-	case m.used.DiskMB+ask.DiskMB > has.DiskMB:
-		return fmt.Sprintf("disk: asks %d MiB, %d of %d free", ask.DiskMB, has.DiskMB-m.used.DiskMB, has.DiskMB)
+	case held.CPU+ask.CPU > has.CPU:
+		return fmt.Sprintf("cpu: asks %d MHz, %d of %d free", ask.CPU, has.CPU-held.CPU, has.CPU)
+	case held.MemoryMB+ask.MemoryMB > has.MemoryMB:
+		return fmt.Sprintf("memory: asks %d MiB, %d of %d free", ask.MemoryMB, has.MemoryMB-held.MemoryMB, has.MemoryMB)
+	case held.DiskMB+ask.DiskMB > has.DiskMB:
+		return fmt.Sprintf("disk: asks %d MiB, %d of %d free", ask.DiskMB, has.DiskMB-held.DiskMB, has.DiskMB)
 	}
-	if reason := m.checkReserved(has, ask); reason != "" {
+	if reason := r.checkReserved(n, ask); reason != "" {
 		return reason
 	}
-	return m.checkPorts(has, given, dynamic)
+	return r.checkPorts(n, held.Ports, given, dynamic)
 }
 
 // checkPorts asks whether the ports are free, and the dynamic ones in the node's range.
-func (m *room) checkPorts(has *NodeResources, given []AllocPort, dynamic []int) string {
+func (r *referee) checkPorts(n *Node, taken *PortSet, given []AllocPort, dynamic []int) string {
+	has := &n.Resources
 	for _, p := range dynamic {
 		if p < has.MinDynamicPort || p > has.MaxDynamicPort {
 			return fmt.Sprintf("port %d is outside the node's dynamic range %d-%d", p, has.MinDynamicPort, has.MaxDynamicPort)
 		}
 	}
 	for i, p := range given {
-		if holder, taken := m.ports[p.HostPort]; taken {
-			return fmt.Sprintf("port %d is held by %s", p.HostPort, holder)
+		if taken.Has(p.HostPort) {
+			return fmt.Sprintf("port %d is held by %s", p.HostPort, r.portHolder(n.ID, p.HostPort))
 		}
 		if slices.Contains(has.ReservedPorts, p.HostPort) {
 			return fmt.Sprintf("port %d is reserved on the node", p.HostPort)
@@ -266,26 +258,12 @@ func (m *room) checkPorts(has *NodeResources, given []AllocPort, dynamic []int) 
 	return ""
 }
 
-func (r *referee) room(nodeID string) *room {
-	m := r.rooms[nodeID]
-	if m == nil {
-		m = &room{ports: map[int]string{}, cores: map[int]string{}, devices: map[string]string{}}
-		for a := range r.tx.next.AllocsByNode(nodeID) {
-			if r.tx.next.Holds(a) {
-				m.take(a)
-			}
+// portHolder is the allocation that holds a port of a node, the last one by ID where a restore left several.
+func (r *referee) portHolder(nodeID string, port int) (id string) {
+	for a := range r.tx.next.AllocsByNode(nodeID) {
+		if r.tx.next.Holds(a) && slices.ContainsFunc(a.Ports, func(p AllocPort) bool { return p.HostPort == port }) {
+			id = a.ID
 		}
-		r.rooms[nodeID] = m
 	}
-	return m
-}
-
-func (m *room) take(a *Alloc) {
-	m.used.CPU += a.Resources.CPU
-	m.used.MemoryMB += a.Resources.MemoryMB
-	m.used.DiskMB += a.Resources.DiskMB
-	for _, p := range a.Ports {
-		m.ports[p.HostPort] = a.ID
-	}
-	m.reserve(a)
+	return id
 }

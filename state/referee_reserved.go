@@ -92,12 +92,16 @@ func chosen(has *NodeResources, rq RequestedDevice, ids []string) (*NodeDevice, 
 }
 
 // checkReserved asks whether the cores and devices of a copy are the node's and free.
-func (m *room) checkReserved(has *NodeResources, ask *AllocResources) string {
+func (r *referee) checkReserved(n *Node, ask *AllocResources) string {
+	if len(ask.Cores)+len(ask.Devices) == 0 {
+		return ""
+	}
+	has, taken := &n.Resources, r.reservedOn(n.ID)
 	for i, core := range ask.Cores {
 		if _, ok := slices.BinarySearch(has.Cores, core); !ok {
 			return fmt.Sprintf("core %d is not one that the node lets reserve", core)
 		}
-		if holder, taken := m.cores[core]; taken {
+		if holder, taken := taken.cores[core]; taken {
 			return fmt.Sprintf("core %d is held by %s", core, holder)
 		}
 		if slices.Contains(ask.Cores[:i], core) {
@@ -110,7 +114,7 @@ func (m *room) checkReserved(has *NodeResources, ask *AllocResources) string {
 			if kind, _ := has.Device(id); kind.Shared {
 				continue
 			}
-			if holder, taken := m.devices[id]; taken {
+			if holder, taken := taken.devices[id]; taken {
 				return fmt.Sprintf("device %q is held by %s", id, holder)
 			}
 			if seen[id] {
@@ -122,14 +126,29 @@ func (m *room) checkReserved(has *NodeResources, ask *AllocResources) string {
 	return ""
 }
 
-// reserve notes the cores and devices that an allocation holds.
-func (m *room) reserve(a *Alloc) {
-	for _, core := range a.Resources.Cores {
-		m.cores[core] = a.ID
+// reserved is the cores and devices of a node that are held.
+type reserved struct {
+	cores   map[int]string    // → who holds it
+	devices map[string]string // instance → who holds it, or one of those who do
+}
+
+func (r *referee) reservedOn(nodeID string) reserved {
+	out := reserved{cores: map[int]string{}, devices: map[string]string{}}
+	if r.tx.next.HeldOn(nodeID).Named == 0 {
+		return out
 	}
-	for _, d := range a.Resources.Devices {
-		for _, id := range d.IDs {
-			m.devices[id] = a.ID
+	for a := range r.tx.next.AllocsByNode(nodeID) {
+		if !r.tx.next.Holds(a) {
+			continue
+		}
+		for _, core := range a.Resources.Cores {
+			out.cores[core] = a.ID
+		}
+		for _, d := range a.Resources.Devices {
+			for _, id := range d.IDs {
+				out.devices[id] = a.ID
+			}
 		}
 	}
+	return out
 }

@@ -25,7 +25,8 @@ type Snapshot struct {
 
 	allocsByJob   *btree.BTreeG[*Alloc]
 	allocsByNode  *btree.BTreeG[*Alloc]
-	poolsIndex    uint64 // of the last change of a pool: bookkeeping like the dirty indexes
+	held          *btree.Map[string, Held] // node → what allocations hold there
+	poolsIndex    uint64                   // of the last change of a pool: bookkeeping like the dirty indexes
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
 	nodesDirty    dirtyIndex
@@ -60,6 +61,7 @@ func newSnapshot() *Snapshot {
 		images:        newTable[Image](),
 		allocsByJob:   btree.NewBTreeGOptions(lessByJob, opts),
 		allocsByNode:  btree.NewBTreeGOptions(lessByNode, opts),
+		held:          btree.NewMap[string, Held](0),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
 		nodesDirty:    newDirtyIndex(),
@@ -76,6 +78,7 @@ func (s *Snapshot) clone() *Snapshot {
 	c.allocs, c.requests, c.pools = s.allocs.clone(), s.requests.clone(), s.pools.clone()
 	c.images = s.images.clone()
 	c.allocsByJob, c.allocsByNode = s.allocsByJob.Copy(), s.allocsByNode.Copy()
+	c.held = s.held.Copy()
 	c.requestsByAge = s.requestsByAge.Copy()
 	c.jobsDirty, c.nodesDirty = s.jobsDirty.clone(), s.nodesDirty.clone()
 	c.cloning = new(sync.Mutex)

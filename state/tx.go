@@ -159,12 +159,14 @@ func (t *tx) putAlloc(a *Alloc) {
 }
 
 func (s *Snapshot) indexAlloc(a *Alloc) {
+	s.account(s.allocs.get(a.ID), a)
 	s.allocs.put(a.ID, a)
 	s.allocsByJob.Set(a)
 	s.allocsByNode.Set(a)
 }
 
 func (t *tx) removeAlloc(a *Alloc) {
+	t.next.account(t.next.allocs.get(a.ID), nil)
 	t.next.allocs.remove(a.ID)
 	t.next.allocsByJob.Delete(a)
 	t.next.allocsByNode.Delete(a)

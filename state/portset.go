@@ -1,26 +1,22 @@
-package sched
+package state
 
-import (
-	"math/bits"
-
-	"github.com/drover-io/drover/state"
-)
+import "math/bits"
 
 const (
 	portPages    = 16   // of portsPerPage ports each: all 65536
 	portsPerPage = 4096 // one bit per port
 )
 
-// portSet is the host ports in use on one node, as a bitmap whose pages exist only where a port is taken. A portSet that has
-// been handed out is never changed: with returns another one that shares its other pages.
-type portSet struct {
+// PortSet is the host ports in use on one node, as a bitmap whose pages exist only where a port is taken. A PortSet that has
+// been handed out is never changed: With returns another one that shares its other pages.
+type PortSet struct {
 	pages [portPages]*portPage
 }
 
 type portPage [portsPerPage / 64]uint64
 
-// has reports whether a port is taken, or is no port.
-func (s *portSet) has(port int) bool {
+// Has reports whether a port is taken, or is no port.
+func (s *PortSet) Has(port int) bool {
 	if port <= 0 || port > 65535 {
 		return true
 	}
@@ -31,29 +27,17 @@ func (s *portSet) has(port int) bool {
 	return p != nil && p[port%portsPerPage/64]>>(port%64)&1 == 1
 }
 
-// add takes a port in a set that its caller made and has not handed out.
-func (s *portSet) add(port int) {
-	if port <= 0 || port > 65535 {
-		return
-	}
-	page := &s.pages[port/portsPerPage]
-	if *page == nil {
-		*page = &portPage{}
-	}
-	(*page)[port%portsPerPage/64] |= 1 << (port % 64)
-}
+// With returns the set with more ports taken.
+func (s *PortSet) With(ports ...int) *PortSet { return s.edited(ports, true) }
 
-// with returns the set with more ports taken.
-func (s *portSet) with(ports ...int) *portSet { return s.edited(ports, true) }
+// Without returns the set with some ports free.
+func (s *PortSet) Without(ports ...int) *PortSet { return s.edited(ports, false) }
 
-// without returns the set with some ports free.
-func (s *portSet) without(ports ...int) *portSet { return s.edited(ports, false) }
-
-func (s *portSet) edited(ports []int, taken bool) *portSet {
+func (s *PortSet) edited(ports []int, taken bool) *PortSet {
 	if len(ports) == 0 {
 		return s
 	}
-	next := &portSet{}
+	next := &PortSet{}
 	if s != nil {
 		*next = *s
 	}
@@ -81,8 +65,8 @@ func (s *portSet) edited(ports []int, taken bool) *portSet {
 	return next
 }
 
-// covers reports whether every port of t is taken in s too.
-func (s *portSet) covers(t *portSet) bool {
+// Covers reports whether every port of t is taken in s too.
+func (s *PortSet) Covers(t *PortSet) bool {
 	if t == nil || s == t {
 		return true
 	}
@@ -103,8 +87,8 @@ func (s *portSet) covers(t *portSet) bool {
 	return true
 }
 
-// takenBetween counts the ports in use from lo to hi, both inclusive.
-func (s *portSet) takenBetween(lo, hi int) int {
+// TakenBetween counts the ports in use from lo to hi, both inclusive.
+func (s *PortSet) TakenBetween(lo, hi int) int {
 	if s == nil {
 		return 0
 	}
@@ -123,9 +107,9 @@ func (s *portSet) takenBetween(lo, hi int) int {
 	return n
 }
 
-// pick returns n free ports of a range, looking from a start that moves with seed, so that a port that was just given back is
+// Pick returns n free ports of a range, looking from a start that moves with seed, so that a port that was just given back is
 // not given away at once. It returns nil when there are not as many.
-func (s *portSet) pick(lo, hi, n int, seed uint64, static []state.Port) []int {
+func (s *PortSet) Pick(lo, hi, n int, seed uint64, static []Port) []int {
 	size := hi - lo + 1
 	if n == 0 || size < n {
 		return nil
@@ -134,7 +118,7 @@ func (s *portSet) pick(lo, hi, n int, seed uint64, static []state.Port) []int {
 	start := int(seed % uint64(size))
 	for i := 0; i < size && len(out) < n; i++ {
 		port := lo + (start+i)%size
-		if !s.has(port) && !isStatic(static, port) {
+		if !s.Has(port) && !isStatic(static, port) {
 			out = append(out, port)
 		}
 	}
@@ -144,7 +128,7 @@ func (s *portSet) pick(lo, hi, n int, seed uint64, static []state.Port) []int {
 	return out
 }
 
-func isStatic(static []state.Port, port int) bool {
+func isStatic(static []Port, port int) bool {
 	for _, p := range static {
 		if p.Value == port {
 			return true

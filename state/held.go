@@ -1,0 +1,58 @@
+package state
+
+// Held is what allocations hold on a node until the node says that they have ended, also those that are to stop. It follows from
+// the rows and is kept beside them, so that neither the planner nor the referee adds them up.
+type Held struct {
+	Allocs   int      // that hold anything
+	CPU      int      // MHz
+	MemoryMB int      // MiB
+	DiskMB   int      // MiB
+	Ports    *PortSet // by the host's numbers
+	Named    int      // allocations that hold cores or devices; which ones, their rows say
+}
+
+// HeldOn is what allocations hold on a node, provided that it is not down: nothing is held on a node that is.
+func (s *Snapshot) HeldOn(nodeID string) Held {
+	h, _ := s.held.Get(nodeID)
+	return h
+}
+
+// account notes that a row of an allocation takes the place of another; nil is none. What an allocation holds does not change while
+// it lives.
+func (s *Snapshot) account(old, row *Alloc) {
+	held, holds := old != nil && !old.TerminalClient(), row != nil && !row.TerminalClient()
+	switch {
+	case holds && !held:
+		s.held.Set(row.NodeID, s.HeldOn(row.NodeID).with(row, 1))
+	case held && !holds:
+		if h := s.HeldOn(old.NodeID).with(old, -1); h.Allocs > 0 {
+			s.held.Set(old.NodeID, h)
+		} else {
+			s.held.Delete(old.NodeID)
+		}
+	}
+}
+
+// with is Held with one allocation more (1) or less (-1).
+func (h Held) with(a *Alloc, by int) Held {
+	h.Allocs += by
+	h.CPU += by * a.Resources.CPU
+	h.MemoryMB += by * a.Resources.MemoryMB
+	h.DiskMB += by * a.Resources.DiskMB
+	if len(a.Resources.Cores)+len(a.Resources.Devices) > 0 {
+		h.Named += by
+	}
+	if len(a.Ports) == 0 {
+		return h
+	}
+	ports := make([]int, 0, len(a.Ports))
+	for _, p := range a.Ports {
+		ports = append(ports, p.HostPort)
+	}
+	if by > 0 {
+		h.Ports = h.Ports.With(ports...)
+	} else {
+		h.Ports = h.Ports.Without(ports...)
+	}
+	return h
+}
