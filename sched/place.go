@@ -72,12 +72,14 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	for _, nodes := range u.groups {
 		p.plain = p.plain && len(nodes) == 0
 	}
-	p.look(func(b *bucket, pos int) {
-		if b.peers != nil {
-			b.peers.nodes++
-			b.peers.copies += u.groups[a.group.Name][pos]
+	p.look(true)
+	if len(a.spreads) > 0 {
+		for pos, copies := range u.groups[a.group.Name] {
+			if l.open(a, pos) {
+				p.bucket(pos).peers.copies += copies
+			}
 		}
-	})
+	}
 	p.unnamed = a.unnamedValues(p.queue.buckets)
 	for _, b := range p.queue.buckets {
 		b.filled(nil)
@@ -86,9 +88,9 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	return p
 }
 
-// look offers every node that is open and fits to its bucket, but for those that have been counted since. It tells of every open
-// one of a bucket that has peers. This is the loop over all nodes.
-func (p *placer) look(open func(b *bucket, pos int)) {
+// look offers every node that is open and fits to its bucket, but for those that have been counted since. The first time it counts
+// those that are open. This is the loop over all nodes.
+func (p *placer) look(first bool) {
 	for pos, works := range p.ledger.works {
 		if !works {
 			continue
@@ -101,8 +103,8 @@ func (p *placer) look(open func(b *bucket, pos int)) {
 		if b == nil {
 			b = p.bucket(pos)
 		}
-		if open != nil && b.peers != nil {
-			open(b, pos)
+		if first && b.peers != nil {
+			b.peers.nodes++
 		}
 		if !p.fits(c, pos) {
 			continue
@@ -145,7 +147,7 @@ func (p *placer) lookAgain() {
 		}
 		b.heap, b.best.score = b.heap[:0], none
 	}
-	p.look(nil)
+	p.look(false)
 	for _, b := range q.buckets {
 		b.filled(counted[b])
 	}
