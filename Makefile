@@ -7,10 +7,10 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := build
-.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench bench-sched fmt clean
+.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench bench-sched bench-c1m fmt clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/drover, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/drover ./cmd/drover
@@ -58,6 +58,14 @@ bench: deps build $(BIN)/hello ## print one BENCH line per figure with its bound
 bench-sched: ## print what a placement costs, by fleet, shape and size of job (SCHED="--nodes 5000 --runs 1")
 	@CGO_ENABLED=0 $(GO) build -o $(BIN)/benchsched ./e2e/benchsched
 	@$(BIN)/benchsched $(SCHED)
+
+# Options of bench-c1m: NODES JOBS COUNT SHAPE KILL_LEADER=1, and C1M for further flags (bin/bench-c1m --help).
+C1M_FLAGS = $(if $(NODES),--nodes $(NODES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(COUNT),--count $(COUNT)) $(if $(SHAPE),--shape $(SHAPE)) \
+  $(if $(filter-out 0,$(KILL_LEADER)),--kill-leader) $(C1M)
+
+bench-c1m: build ## place a million copies on 5,000 simulated nodes, and check them (NODES= JOBS= COUNT= SHAPE= KILL_LEADER=1)
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-c1m ./e2e/benchc1m
+	@$(BIN)/bench-c1m --drover $(BIN)/drover $(C1M_FLAGS)
 
 fmt: ## format the Go code
 	gofmt -w $$(git ls-files '*.go')

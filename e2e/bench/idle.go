@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/drover-io/drover/e2e/gauge"
 	"github.com/drover-io/drover/e2e/herd"
 )
 
@@ -110,21 +111,21 @@ func watchProcesses(ctx context.Context, pids []int) ([]watched, error) {
 }
 
 func watch(ctx context.Context, pid int) (watched, error) {
-	first, err := readUsage(pid)
+	first, err := gauge.ReadUsage(pid)
 	if err != nil {
 		return watched{}, err
 	}
 	began := time.Now()
-	w := watched{rss: first.rss}
+	w := watched{rss: first.RSS}
 	for w.of < watchFor {
 		if err := sleep(ctx, sampleEvery); err != nil {
 			return w, err
 		}
-		now, err := readUsage(pid)
+		now, err := gauge.ReadUsage(pid)
 		if err != nil {
 			return w, err
 		}
-		w.rss, w.cpu, w.of = max(w.rss, now.rss), now.cpu-first.cpu, time.Since(began)
+		w.rss, w.cpu, w.of = max(w.rss, now.RSS), now.CPU-first.CPU, time.Since(began)
 	}
 	return w, nil
 }

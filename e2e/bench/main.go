@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/drover-io/drover/e2e/gauge"
 	"github.com/drover-io/drover/e2e/herd"
 )
 
@@ -86,7 +87,7 @@ func run(o options) (err error) {
 	}
 	ctx, cancel := herd.Interruptible()
 	defer cancel()
-	if err := printMachine(o); err != nil {
+	if err := gauge.PrintMachine(o.dir); err != nil {
 		return errors.Join(err, os.RemoveAll(o.dir))
 	}
 	err = runAll(ctx, o, chosen)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/drover-io/drover/e2e/gauge"
 	"github.com/drover-io/drover/e2e/herd"
 )
 
@@ -58,7 +59,7 @@ func (t *traffic) writes(ctx context.Context, o options, rate, latency *figure) 
 		share = append(share, 100*float64(r.forwarded)/float64(r.done))
 		flushes = append(flushes, float64(flushesOf(o.dir)-before)/r.took.Seconds())
 	}
-	disk, fileSystem := diskOf(o.dir)
+	disk, fileSystem := gauge.DiskOf(o.dir)
 	rate.add("servers", len(t.herd.Nodes))
 	rate.add("users", users)
 	rate.add("forwarded_percent", round(median(share))) // asked of a follower, which passed it to the leader
@@ -88,7 +89,7 @@ func (t *traffic) reads(ctx context.Context, o options, rate *figure, stale bool
 // flushesOf counts the flushes of the device below a directory since boot; 0 when the kernel does not say.
 func flushesOf(dir string) int64 {
 	var flushes int64
-	disk, _ := diskOf(dir)
+	disk, _ := gauge.DiskOf(dir)
 	device, _, _ := strings.Cut(disk, " ")
 	b, err := os.ReadFile("/proc/diskstats")
 	if err != nil {

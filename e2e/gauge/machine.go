@@ -1,8 +1,9 @@
-package main
+package gauge
 
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -27,9 +28,9 @@ type machineLine struct {
 	Load       string  `json:"load"`     // averages of 1, 5 and 15 minutes, before the first bench
 }
 
-// printMachine prints the first line.
-func printMachine(o options) error {
-	fsync, err := fsyncTime(o.dir)
+// PrintMachine prints the line MACHINE {…}: what a benchmark runs on, with its disk at dir.
+func PrintMachine(dir string) error {
+	fsync, err := fsyncTime(dir)
 	if err != nil {
 		return err
 	}
@@ -37,12 +38,12 @@ func printMachine(o options) error {
 	if err := unix.Sysinfo(&info); err != nil {
 		return err
 	}
-	disk, fileSystem := diskOf(o.dir)
+	disk, fileSystem := DiskOf(dir)
 	text, err := json.Marshal(machineLine{
 		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
-		MemoryGB: round(float64(uint64(info.Totalram)*uint64(info.Unit)) / 1e9),
+		MemoryGB: round3(float64(uint64(info.Totalram)*uint64(info.Unit)) / 1e9),
 		Kernel:   firstLine("/proc/sys/kernel/osrelease"), OS: strings.Trim(assigned("/etc/os-release", "PRETTY_NAME"), `"`),
-		Disk: disk, FileSystem: fileSystem, FsyncMS: round(fsync.Seconds() * 1e3), Load: load(),
+		Disk: disk, FileSystem: fileSystem, FsyncMS: round3(fsync.Seconds() * 1e3), Load: load(),
 	})
 	if err != nil {
 		return err
@@ -85,8 +86,8 @@ func lookUp(path, name, separator string) string {
 	return "unknown"
 }
 
-// diskOf names the device below a directory and the file system on it.
-func diskOf(dir string) (device, fileSystem string) {
+// DiskOf names the device below a directory and the file system on it.
+func DiskOf(dir string) (device, fileSystem string) {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
 		return "unknown", "unknown"
@@ -160,22 +161,22 @@ func fsyncTime(dir string) (time.Duration, error) {
 	return took[len(took)/2], nil
 }
 
-// usage is what a process has used.
-type usage struct {
-	cpu time.Duration // user and system
-	rss int64         // bytes resident now
+// Usage is what a process has used.
+type Usage struct {
+	CPU time.Duration // user and system
+	RSS int64         // bytes resident now
 }
 
-// readUsage reads /proc/PID/stat and statm.
-func readUsage(pid int) (usage, error) {
+// ReadUsage reads /proc/PID/stat and statm.
+func ReadUsage(pid int) (Usage, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
 	text := string(b)
 	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // the name may hold blanks and brackets
 	if len(f) < 22 {
-		return usage{}, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(f))
+		return Usage{}, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(f))
 	}
 	var ticks, pages int64
 	for _, x := range []struct {
@@ -184,10 +185,13 @@ func readUsage(pid int) (usage, error) {
 	}{{11, &ticks}, {12, &ticks}, {21, &pages}} {
 		n, err := strconv.ParseInt(f[x.at], 10, 64)
 		if err != nil {
-			return usage{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
+			return Usage{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
 		}
 		*x.sum += n
 	}
 	const ticksPerSecond = 100 // of the interface, on every architecture that Go runs Linux on
-	return usage{cpu: time.Duration(ticks) * time.Second / ticksPerSecond, rss: pages * int64(os.Getpagesize())}, nil
+	return Usage{CPU: time.Duration(ticks) * time.Second / ticksPerSecond, RSS: pages * int64(os.Getpagesize())}, nil
 }
+
+// round3 keeps three digits behind the point.
+func round3(v float64) float64 { return math.Round(v*1000) / 1000 }

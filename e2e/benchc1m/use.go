@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/drover-io/drover/api"
+)
+
+// usage is what everything had used at one moment.
+type usage struct {
+	servers []serverUse
+	agents  time.Duration // processor time of the process of the agents
+	polls   int64
+	rows    int64
+	reports int64
+}
+
+// serverUse is what one server had used, and what its log was made of.
+type serverUse struct {
+	cpu     time.Duration
+	rss     int64
+	heap    float64            // bytes of the Go heap in use, garbage included
+	entries map[string]float64 // bytes of applied log entries by kind of command
+	terms   float64            // that it has led
+}
+
+// use reads what everything has used.
+func (b *bench) use(ctx context.Context) (u usage, err error) {
+	for _, s := range b.servers {
+		used, err := s.Usage()
+		if err != nil {
+			return u, err
+		}
+		m, err := s.API.Metrics(ctx)
+		if err != nil {
+			return u, fmt.Errorf("read the metrics of server %s: %w", s.Name, err)
+		}
+		one := serverUse{cpu: used.CPU, rss: used.RSS, entries: map[string]float64{}}
+		for _, v := range m.Counters {
+			switch v.Name {
+			case "drover_raft_applied_bytes_total":
+				one.entries[v.Labels["kind"]] = v.Value
+			case "drover_raft_terms_led_total":
+				one.terms = v.Value
+			}
+		}
+		for _, v := range m.Gauges {
+			if v.Name == "go_memstats_heap_inuse_bytes" {
+				one.heap = v.Value
+			}
+		}
+		u.servers = append(u.servers, one)
+	}
+	used, err := b.agents.Usage()
+	if err != nil {
+		return u, err
+	}
+	c, err := b.agents.Counts()
+	u.agents, u.polls, u.rows, u.reports = used.CPU, c.Polls, c.Rows, c.Reports
+	return u, err
+}
+
+// logBytes is what entries of some kinds took between two moments, on the server that applied the most of them in one life: a
+// server that was started again counts from its start.
+func logBytes(before, after usage, kinds ...string) float64 {
+	most := 0.0
+	for i := range after.servers {
+		sum := 0.0
+		for _, kind := range kinds {
+			sum += after.servers[i].entries[kind] - before.servers[i].entries[kind]
+		}
+		most = max(most, sum)
+	}
+	return most
+}
+
+// profileFor is how long the processor profile of the leader lasts.
+const profileFor = 15 * time.Second
+
+// profileCPU writes what the leader spends its time on, from the first submission on, when that is asked for.
+func (b *bench) profileCPU(ctx context.Context) error {
+	if b.profiles == "" {
+		return nil
+	}
+	err := b.profile(ctx, "profile", profileFor, "cpu.pprof")
+	if err != nil && b.killLeader {
+		fmt.Fprintln(os.Stderr, "no processor profile:", err) // it was killed
+		return nil
+	}
+	return err
+}
+
+// profileHeap writes what the leader holds in memory, when that is asked for.
+func (b *bench) profileHeap(ctx context.Context) error {
+	if b.profiles == "" {
+		return nil
+	}
+	if err := b.profile(ctx, "heap", 0, "heap.pprof"); err != nil {
+		return err
+	}
+	return b.profile(ctx, "allocs", 0, "allocs.pprof")
+}
+
+func (b *bench) profile(ctx context.Context, name string, d time.Duration, file string) error {
+	l, err := b.servers.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	from, err := l.API.Profile(ctx, api.AgentRef{}, name, d, 0)
+	if err != nil {
+		return fmt.Errorf("profile the leader: %w", err)
+	}
+	defer func() { _ = from.Close() }() // it was read to its end
+	to, err := os.Create(filepath.Join(b.profiles, file))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		return fmt.Errorf("profile the leader: %w", err)
+	}
+	return to.Close()
+}

@@ -1,0 +1,302 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/state"
+)
+
+const (
+	// taskName is the one task of every job's group.
+	taskName = "task"
+	// retryMin and retryMax bound the back-off of an agent that reaches no server, as they do in package agent.
+	retryMin = 200 * time.Millisecond
+	retryMax = 3 * time.Second
+)
+
+// simulated is one agent. What it does is what package agent's client does, less what a machine is needed for.
+type simulated struct {
+	node    *state.Node
+	servers []*api.Client // speaking for the node: its own first, then the others
+	count   *counts
+
+	mu       sync.Mutex
+	leader   int // position in servers of the one that leads, as a poll last said; reports go there
+	cluster  string
+	index    uint64
+	restore  uint64
+	epoch    string
+	period   time.Duration
+	first    bool              // the next poll is the first: the leader itself must answer
+	held     map[string]uint64 // allocations on the machine, with the index of the row that is known
+	unsaid   []state.AllocReport
+	seq      uint64
+	reports  chan struct{}
+	peerAddr map[string]int // peer address → position in servers
+}
+
+// run works until ctx ends.
+func (s *simulated) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.pollLoop(ctx) })
+	g.Go(func() error { return s.reportLoop(ctx) })
+	return g.Wait()
+}
+
+// pollLoop registers, then asks for orders for as long as it may.
+func (s *simulated) pollLoop(ctx context.Context) error {
+	wait, registered := retryMin, false
+	for ctx.Err() == nil {
+		var err error
+		if !registered {
+			if err = s.register(ctx); err == nil {
+				registered = true
+				s.count.registered.Add(1)
+			}
+		}
+		if err == nil {
+			var again bool
+			if again, err = s.poll(ctx); again {
+				registered = false
+				s.count.registered.Add(-1)
+			}
+		}
+		if err == nil {
+			wait = retryMin
+			continue
+		}
+		s.count.note(ctx, err)
+		if pause(ctx, wait) != nil {
+			break
+		}
+		wait = min(2*wait, retryMax)
+	}
+	return ctx.Err()
+}
+
+// each asks one server after the other, from the one at position first on, until one answers.
+func (s *simulated) each(ctx context.Context, first int, limit time.Duration, ask func(context.Context, *api.Client) error) error {
+	var err error
+	for i := range s.servers {
+		try, cancel := context.WithTimeout(ctx, limit)
+		err = ask(try, s.servers[(first+i)%len(s.servers)])
+		cancel()
+		if err == nil || errors.Is(err, api.ErrConflict) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *simulated) register(ctx context.Context) error {
+	s.mu.Lock()
+	req := &api.RegisterRequest{ClusterID: s.cluster, History: api.History{Epoch: s.epoch, Generation: s.restore}, Node: s.node}
+	s.mu.Unlock()
+	var resp *api.RegisterResponse
+	err := s.each(ctx, 0, 5*time.Second, func(ctx context.Context, peer *api.Client) (err error) {
+		resp, err = peer.NodeRegister(ctx, req)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cluster, s.period, s.index, s.first = resp.ClusterID, resp.LeasePeriod, max(s.index, resp.Index), true
+	return nil
+}
+
+// question names everything that is held, as every poll does.
+func (s *simulated) question() (req *api.PollRequest, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	req = &api.PollRequest{
+		NodeID: s.node.ID, ClusterID: s.cluster, Boot: s.node.Boot, Index: s.index, RestoreGeneration: s.restore, Epoch: s.epoch, Wait: s.period,
+	}
+	if s.first {
+		req.Wait = 0
+	}
+	req.Held = make([]api.HeldAlloc, 0, len(s.held))
+	for id, index := range s.held {
+		req.Held = append(req.Held, api.HeldAlloc{ID: id, ModifyIndex: index})
+	}
+	slices.SortFunc(req.Held, func(a, b api.HeldAlloc) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return req, s.first
+}
+
+// poll renews the lease and obeys. again is true when the node must register again.
+func (s *simulated) poll(ctx context.Context) (again bool, err error) {
+	req, first := s.question()
+	limit := req.Wait + time.Second
+	if first {
+		limit = 5 * time.Second
+	}
+	var resp *api.PollResponse
+	err = s.each(ctx, 0, limit, func(ctx context.Context, peer *api.Client) (err error) {
+		s.count.polls.Add(1)
+		resp, err = peer.NodePoll(ctx, req, !first)
+		return err
+	})
+	if err != nil {
+		return errors.Is(err, api.ErrBehind), err
+	}
+	return s.obey(resp), nil
+}
+
+// obey takes the orders of an answer that is not older than the newest seen: new allocations run at once, and are to be reported.
+func (s *simulated) obey(resp *api.PollResponse) (again bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if resp.RestoreGeneration < s.restore || resp.RestoreGeneration == s.restore && resp.Index < s.index {
+		return false
+	}
+	s.index, s.restore, s.epoch, s.first = resp.Index, resp.RestoreGeneration, resp.Epoch, false
+	if resp.LeasePeriod > 0 {
+		s.period = resp.LeasePeriod
+	}
+	if i, ok := s.peerAddr[resp.LeaderAddr]; ok {
+		s.leader = i
+	}
+	before := len(s.unsaid)
+	for _, r := range resp.Run {
+		s.take(r, now)
+	}
+	for _, id := range resp.Stop {
+		if _, ok := s.held[id]; ok {
+			s.unsaid = append(s.unsaid, report(id, state.ClientComplete, state.TaskDead, now))
+			s.drop(id)
+		}
+	}
+	for _, id := range resp.Gone {
+		s.drop(id)
+	}
+	if len(s.unsaid) > before {
+		wake(s.reports)
+	}
+	return resp.Register
+}
+
+// take notes an allocation that is to run. The caller holds mu.
+func (s *simulated) take(r api.RunOrder, now time.Time) {
+	known, held := s.held[r.ID]
+	if r.Alloc != nil {
+		known = r.Alloc.ModifyIndex
+		s.count.rows.Add(1)
+	}
+	s.held[r.ID] = known
+	if held {
+		return
+	}
+	s.count.held.Add(1)
+	if r.Job != nil {
+		if at := submitted(r.Job); at > 0 {
+			s.count.latency(now.UnixNano() - at)
+		}
+	}
+	s.unsaid = append(s.unsaid, report(r.ID, state.ClientRunning, state.TaskRunning, now))
+}
+
+// drop forgets an allocation. The caller holds mu.
+func (s *simulated) drop(id string) {
+	if _, ok := s.held[id]; ok {
+		delete(s.held, id)
+		s.count.held.Add(-1)
+	}
+}
+
+// report is what an agent says of an allocation whose one task stands so.
+func report(id, status, task string, now time.Time) state.AllocReport {
+	ts := state.TaskState{State: task, StartedAt: now.UnixNano(), Events: []state.TaskEvent{{Type: "Started", Time: now.UnixNano(), Message: "simulated"}}}
+	if task == state.TaskDead {
+		ts.FinishedAt = now.UnixNano()
+	}
+	return state.AllocReport{ID: id, Status: status, Tasks: map[string]state.TaskState{taskName: ts}}
+}
+
+// reportLoop hands what was not said yet to the leader. What was not confirmed is sent again.
+func (s *simulated) reportLoop(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.reports:
+		}
+		for wait := retryMin; ; wait = min(2*wait, retryMax) {
+			err := s.report(ctx)
+			if err == nil {
+				break
+			}
+			s.count.note(ctx, err)
+			if err := pause(ctx, wait); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// maxReported bounds one report, so that its body stays below what a server takes.
+const maxReported = 2000
+
+func (s *simulated) report(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		n := min(len(s.unsaid), maxReported)
+		allocs, leader := slices.Clone(s.unsaid[:n]), s.leader
+		s.seq++
+		req := &api.ReportRequest{ClusterID: s.cluster, Report: state.NodeReport{NodeID: s.node.ID, Boot: s.node.Boot, Seq: s.seq, Allocs: allocs}}
+		s.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		err := s.each(ctx, leader, 5*time.Second, func(ctx context.Context, peer *api.Client) error {
+			_, err := peer.NodeReport(ctx, req)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.unsaid = s.unsaid[n:]
+		s.mu.Unlock()
+		s.count.reports.Add(1)
+		for _, a := range allocs {
+			if a.Status == state.ClientRunning {
+				s.count.running.Add(1)
+			} else {
+				s.count.ended.Add(1)
+			}
+		}
+	}
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits, or returns why ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,171 @@
+package fleet
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/api"
+)
+
+// agentsArg makes the program the process of the simulated agents.
+const agentsArg = "simulated-agents"
+
+// order is what the process of the agents is started with, one line on its standard input.
+type order struct {
+	Plan    Plan
+	Servers []string // peer addresses
+}
+
+// Counts is what the agents have seen and done since they were started.
+type Counts struct {
+	Registered int64 // agents that are registered
+	Held       int64 // allocations on all machines
+	Running    int64 // allocations reported as running, each once, and acknowledged: in the log
+	Ended      int64 // the same of those that ended
+	Polls      int64 // sent
+	Rows       int64 // allocations that answers to polls carried with their rows
+	Reports    int64 // acknowledged
+	Failures   int64 // requests that no server answered well
+	Failure    string
+	Latencies  []int64 `json:",omitempty"` // nanoseconds from submission to the agent, since asked last; ascending
+}
+
+// counts is Counts while agents work.
+type counts struct {
+	registered, held, running, ended, polls, rows, reports, failures atomic.Int64
+
+	mu        sync.Mutex
+	failure   string
+	latencies []int64
+}
+
+func (c *counts) latency(d int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.latencies = append(c.latencies, d)
+}
+
+// note counts a failed request; the end of the process is none.
+func (c *counts) note(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	c.failures.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = err.Error()
+}
+
+// take reads the counts, and the latencies with them when asked for.
+func (c *counts) take(latencies bool) Counts {
+	out := Counts{
+		Registered: c.registered.Load(), Held: c.held.Load(), Running: c.running.Load(), Ended: c.ended.Load(),
+		Polls: c.polls.Load(), Rows: c.rows.Load(), Reports: c.reports.Load(), Failures: c.failures.Load(),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out.Failure = c.failure
+	if latencies {
+		out.Latencies, c.latencies = c.latencies, nil
+		slices.Sort(out.Latencies)
+	}
+	return out
+}
+
+// Main is called first by every program that uses the package. In the process of the agents it does not return.
+func Main() {
+	if len(os.Args) != 2 || os.Args[1] != agentsArg {
+		return
+	}
+	if err := simulate(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "simulated agents:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Questions that the process of the agents answers with one line of Counts each.
+const (
+	askCounts    = "counts"
+	askLatencies = "latencies"
+)
+
+// simulate runs the agents until its input ends.
+func simulate(in io.Reader, out io.Writer) error {
+	lines := bufio.NewScanner(in)
+	if !lines.Scan() {
+		return fmt.Errorf("no order came: %w", io.ErrUnexpectedEOF)
+	}
+	var o order
+	if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+		return fmt.Errorf("read the order: %w", err)
+	}
+	if err := raiseFileLimit(uint64(3*o.Plan.Nodes) + 64); err != nil {
+		return err
+	}
+	base, err := api.New(api.Config{Addr: "http://peer.invalid", Retries: -1, HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 3 * o.Plan.Nodes, IdleConnTimeout: 50 * time.Second, DisableCompression: true,
+	}}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	count := &counts{}
+	for i := range o.Plan.Nodes {
+		s, err := newSimulated(o, i, base, count)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error {
+			// Spread over the first lease period, or their polls would come in bursts for ever.
+			if err := pause(ctx, time.Duration(i)*time.Millisecond); err != nil {
+				return err
+			}
+			return s.run(ctx)
+		})
+	}
+	enc := json.NewEncoder(out)
+	for lines.Scan() {
+		if err := enc.Encode(count.take(lines.Text() == askLatencies)); err != nil {
+			return err
+		}
+	}
+	cancel()
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// newSimulated is the i-th agent. Agents are spread over the servers.
+func newSimulated(o order, i int, base *api.Client, count *counts) (*simulated, error) {
+	s := &simulated{
+		node: o.Plan.Node(i), count: count, held: map[string]uint64{}, reports: make(chan struct{}, 1), peerAddr: map[string]int{}, first: true,
+	}
+	for k := range o.Servers {
+		addr := o.Servers[(i+k)%len(o.Servers)]
+		peer, err := base.At("http://" + addr)
+		if err != nil {
+			return nil, err
+		}
+		s.servers = append(s.servers, peer.As(s.node.ID))
+		s.peerAddr[addr] = k
+	}
+	return s, nil
+}
