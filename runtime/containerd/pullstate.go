@@ -59,13 +59,25 @@ func (p *pullState) noteRetryAfter(resp *http.Response) {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return
 	}
-	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
-	if err != nil || seconds <= 0 || seconds > 24*60*60 {
-		return
-	}
+	wait := retryAfter(resp.Header.Get("Retry-After"))
 	p.mu.Lock()
-	p.retryAfter = max(p.retryAfter, time.Duration(seconds)*time.Second)
+	p.retryAfter = max(p.retryAfter, wait)
 	p.mu.Unlock()
+}
+
+// retryAfter reads what a registry says of when to come back: seconds, or a date. 0 means nothing that makes sense.
+func retryAfter(text string) time.Duration {
+	const longest = 24 * time.Hour
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		wait = time.Until(at)
+	}
+	if wait < 0 || wait > longest {
+		return 0
+	}
+	return wait
 }
 
 // served notes that a mirror answered.

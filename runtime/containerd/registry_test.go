@@ -271,6 +271,21 @@ func testSlowDown(t *testing.T, h *host) {
 	}
 }
 
+func TestRetryAfter(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": 0, "7": 7 * time.Second, "-7": 0, "soon": 0, "86401": 0, "99999999999999999999": 0,
+		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat):       0,
+		time.Now().Add(9000 * time.Hour).UTC().Format(http.TimeFormat): 0,
+	} {
+		if got := retryAfter(text); got != want {
+			t.Errorf("%q is %s, want %s", text, got, want)
+		}
+	}
+	if got := retryAfter(time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)); got < 30*time.Second || got > time.Minute {
+		t.Errorf("a date in a minute is %s", got)
+	}
+}
+
 // testRedirects: content comes from another host, as with most registries, and no login goes there.
 func testRedirects(t *testing.T, h *host) {
 	img := large(t, "", 20_000)
@@ -497,13 +512,12 @@ func testStalledForEver(t *testing.T, h *host) {
 		})
 	})
 	d := pulls(t, h, PullConfig{StallTimeout: 200 * time.Millisecond})
-	began := time.Now()
 	_, err := ensure(t, d, map[string]any{"image": s.name()})
 	if err == nil || errors.Is(err, runtime.ErrNotRetryable) || !strings.Contains(err.Error(), "stalled: no byte came for 200ms") || !strings.Contains(err.Error(), "tried 4 times") {
 		t.Errorf("a download that stalls for ever: %v", err)
 	}
-	if n := len(s.visits("/blobs/")); n < 4 || time.Since(began) > patience/2 {
-		t.Errorf("asked %d times, within %s", n, time.Since(began))
+	if n := len(s.visits("/blobs/")); n < 4 {
+		t.Errorf("asked %d times", n)
 	}
 	noIngests(t, d, s)
 }
