@@ -7,10 +7,10 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := build
-.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench bench-sched bench-c1m fmt clean
+.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench bench-sched bench-c1m bench-blocked fmt clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/drover, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/drover ./cmd/drover
@@ -66,6 +66,10 @@ C1M_FLAGS = $(if $(NODES),--nodes $(NODES)) $(if $(JOBS),--jobs $(JOBS)) $(if $(
 bench-c1m: build ## place a million copies on 5,000 simulated nodes, and check them (NODES= JOBS= COUNT= SHAPE= KILL_LEADER=1)
 	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-c1m ./e2e/benchc1m
 	@$(BIN)/bench-c1m --drover $(BIN)/drover $(C1M_FLAGS)
+
+bench-blocked: build ## measure what 10,000 jobs that fit nowhere cost the others (BLOCKED="--nodes 100 --blocked 1000 --for 10s")
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-blocked ./e2e/benchblocked
+	@$(BIN)/bench-blocked --drover $(BIN)/drover $(BLOCKED)
 
 fmt: ## format the Go code
 	gofmt -w $$(git ls-files '*.go')

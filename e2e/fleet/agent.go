@@ -36,6 +36,7 @@ type simulated struct {
 	period   time.Duration
 	first    bool              // the next poll is the first: the leader itself must answer
 	held     map[string]uint64 // allocations on the machine, with the index of the row that is known
+	over     map[string]bool   // those of them that have ended, until the cluster says that it knows
 	unsaid   []state.AllocReport
 	seq      uint64
 	reports  chan struct{}
@@ -175,10 +176,10 @@ func (s *simulated) obey(resp *api.PollResponse) (again bool) {
 		s.take(r, now)
 	}
 	for _, id := range resp.Stop {
-		if _, ok := s.held[id]; ok {
+		if _, ok := s.held[id]; ok && !s.over[id] {
 			s.unsaid = append(s.unsaid, report(id, state.ClientComplete, state.TaskDead, now))
-			s.drop(id)
 		}
+		s.drop(id)
 	}
 	for _, id := range resp.Gone {
 		s.drop(id)
@@ -209,8 +210,32 @@ func (s *simulated) take(r api.RunOrder, now time.Time) {
 	s.unsaid = append(s.unsaid, report(r.ID, state.ClientRunning, state.TaskRunning, now))
 }
 
+// fail ends up to n allocations as tasks that failed would, and returns how many there were to end.
+func (s *simulated) fail(n int) int {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	done := 0
+	for id := range s.held {
+		if done == n {
+			break
+		}
+		if s.over[id] {
+			continue
+		}
+		s.over[id] = true
+		s.unsaid = append(s.unsaid, report(id, state.ClientFailed, state.TaskDead, now))
+		done++
+	}
+	if done > 0 {
+		wake(s.reports)
+	}
+	return done
+}
+
 // drop forgets an allocation. The caller holds mu.
 func (s *simulated) drop(id string) {
+	delete(s.over, id)
 	if _, ok := s.held[id]; ok {
 		delete(s.held, id)
 		s.count.held.Add(-1)
@@ -219,7 +244,7 @@ func (s *simulated) drop(id string) {
 
 // report is what an agent says of an allocation whose one task stands so.
 func report(id, status, task string, now time.Time) state.AllocReport {
-	ts := state.TaskState{State: task, StartedAt: now.UnixNano(), Events: []state.TaskEvent{{Type: "Started", Time: now.UnixNano(), Message: "simulated"}}}
+	ts := state.TaskState{State: task, Failed: status == state.ClientFailed, StartedAt: now.UnixNano(), Events: []state.TaskEvent{{Type: "Started", Time: now.UnixNano(), Message: "simulated"}}}
 	if task == state.TaskDead {
 		ts.FinishedAt = now.UnixNano()
 	}

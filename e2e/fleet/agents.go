@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +103,7 @@ func Main() {
 const (
 	askCounts    = "counts"
 	askLatencies = "latencies"
+	askFail      = "fail " // and a number: so many allocations fail now, spread over the agents
 )
 
 // simulate runs the agents until its input ends.
@@ -126,12 +129,13 @@ func simulate(in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	count := &counts{}
+	count, all := &counts{}, crowd{}
 	for i := range o.Plan.Nodes {
 		s, err := newSimulated(o, i, base, count)
 		if err != nil {
 			return err
 		}
+		all.agents = append(all.agents, s)
 		g.Go(func() error {
 			// Spread over the first lease period, or their polls would come in bursts for ever.
 			if err := pause(ctx, time.Duration(i)*time.Millisecond); err != nil {
@@ -142,6 +146,9 @@ func simulate(in io.Reader, out io.Writer) error {
 	}
 	enc := json.NewEncoder(out)
 	for lines.Scan() {
+		if n, ok := strings.CutPrefix(lines.Text(), askFail); ok {
+			all.fail(n)
+		}
 		if err := enc.Encode(count.take(lines.Text() == askLatencies)); err != nil {
 			return err
 		}
@@ -153,10 +160,32 @@ func simulate(in io.Reader, out io.Writer) error {
 	return nil
 }
 
+// crowd is all agents, and which of them has its turn.
+type crowd struct {
+	agents []*simulated
+	next   int
+}
+
+// fail ends so many allocations, one of each agent in turn, as far as there are any.
+func (c *crowd) fail(number string) {
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return // whoever asked finds that nothing ended
+	}
+	for idle := 0; n > 0 && idle < len(c.agents); {
+		done := c.agents[c.next%len(c.agents)].fail(1)
+		c.next++
+		n -= done
+		if idle++; done > 0 {
+			idle = 0
+		}
+	}
+}
+
 // newSimulated is the i-th agent. Agents are spread over the servers.
 func newSimulated(o order, i int, base *api.Client, count *counts) (*simulated, error) {
 	s := &simulated{
-		node: o.Plan.Node(i), count: count, held: map[string]uint64{}, reports: make(chan struct{}, 1), peerAddr: map[string]int{}, first: true,
+		node: o.Plan.Node(i), count: count, held: map[string]uint64{}, over: map[string]bool{}, reports: make(chan struct{}, 1), peerAddr: map[string]int{}, first: true,
 	}
 	for k := range o.Servers {
 		addr := o.Servers[(i+k)%len(o.Servers)]

@@ -97,6 +97,31 @@ func TestSimulatedObeys(t *testing.T) {
 	}
 }
 
+// TestSimulatedFails: what fails is reported once, is not begun again while the cluster does not know, and goes when it does.
+func TestSimulatedFails(t *testing.T) {
+	base, err := api.New(api.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSimulated(order{Plan: Plan{Nodes: 1, Copies: 1}, Servers: []string{"127.0.0.1:1"}}, 0, base, &counts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := []api.RunOrder{{ID: "a", Alloc: &state.Alloc{ID: "a", ModifyIndex: 1}}}
+	s.obey(&api.PollResponse{Index: 1, Run: runs})
+	c := crowd{agents: []*simulated{s}}
+	c.fail("5")
+	c.fail("nonsense")
+	s.obey(&api.PollResponse{Index: 2, Run: runs})
+	if len(s.unsaid) != 2 || s.unsaid[1].Status != state.ClientFailed || !s.unsaid[1].Tasks[taskName].Failed {
+		t.Errorf("to be reported: %+v, want that it ran and that it failed", s.unsaid)
+	}
+	s.obey(&api.PollResponse{Index: 3, Stop: []string{"a"}})
+	if len(s.unsaid) != 2 || len(s.held) != 0 || len(s.over) != 0 {
+		t.Errorf("after the end: held %v, over %v, to be reported %+v", s.held, s.over, s.unsaid)
+	}
+}
+
 // TestVerdictComparesServers: equal tables at one index are equal, and whatever differs is named.
 func TestVerdictComparesServers(t *testing.T) {
 	view := func(index uint64, hash string) *api.StateView {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -72,6 +73,9 @@ func (a *Agents) Counts() (Counts, error) { return a.ask(askCounts) }
 
 // Latencies is Counts with the latencies since the last call.
 func (a *Agents) Latencies() (Counts, error) { return a.ask(askLatencies) }
+
+// Fail has so many allocations fail, spread over the agents.
+func (a *Agents) Fail(n int) (Counts, error) { return a.ask(askFail + strconv.Itoa(n)) }
 
 func (a *Agents) ask(question string) (c Counts, err error) {
 	a.mu.Lock()
