@@ -373,3 +373,43 @@ func TestHolderCutOffIsPassedOver(t *testing.T) {
 		c.WaitRunning(c.Nodes[0], "web", 1, 2*time.Minute)
 	})
 }
+
+// TestTagsOfRegistries: what a tag means now is the registry's word, asked by the agent that the user asks, unless the name was
+// imported; a registry that hangs holds nobody up.
+func TestTagsOfRegistries(t *testing.T) {
+	inBubble(t, Options{Servers: 1, Clients: 1}, func(t *testing.T, c *Cluster) {
+		via := c.Nodes[1]
+		first, second := "sha256:"+strings.Repeat("1", 64), "sha256:"+strings.Repeat("2", 64)
+		resolve := func() (out []api.ImageAnswer, took time.Duration) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			out, err := via.API.ResolveImages(ctx, []api.ImageQuestion{{Image: "redis:7"}, {Image: "nobody/has:it"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out, time.Since(began)
+		}
+		for _, digest := range []string{first, second} {
+			via.Machine.Publish("docker.io/library/redis:7", digest)
+			got, _ := resolve()
+			if got[0] != (api.ImageAnswer{Image: "redis:7", Digest: digest}) || got[1].Digest != "" || !strings.Contains(got[1].Error, "the registry does not have it") {
+				t.Errorf("got %+v, want %s", got, digest)
+			}
+		}
+		via.Machine.Hook(func(op string, _ runtime.TaskID) error {
+			if op == fake.OpResolve {
+				time.Sleep(8 * time.Second) // in the bubble
+			}
+			return nil
+		})
+		if got, took := resolve(); got[0].Digest != "" || got[0].Error == "" || took > 9*time.Second {
+			t.Errorf("of a registry that hangs, after %s: %+v", took, got)
+		}
+		img := c.importImage(c.Nodes[0], "redis:7", 1, 1000)
+		if got, took := resolve(); got[0] != (api.ImageAnswer{Image: "redis:7", Digest: img.Digest, Imported: true}) {
+			t.Errorf("of an image that was imported, after %s: %+v, want %s", took, got, img.Digest)
+		}
+	})
+}

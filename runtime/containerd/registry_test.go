@@ -411,7 +411,7 @@ func testBadMirrors(t *testing.T, h *host) {
 				next.ServeHTTP(w, r)
 			})
 		})
-		d := pulls(t, h, PullConfig{StallTimeout: 200 * time.Millisecond, Registries: map[string]Registry{s.host: {Mirrors: []string{bad.host}}}})
+		d := pulls(t, h, PullConfig{StallTimeout: time.Second, Registries: map[string]Registry{s.host: {Mirrors: []string{bad.host}}}})
 		if _, err := ensure(t, d, map[string]any{"image": s.name()}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -486,14 +486,14 @@ func stalling(n *times, s **shop) func(http.Handler) http.Handler {
 
 func testStalledOnce(t *testing.T, h *host) {
 	var s *shop
-	s = openShop(t, large(t, "", 100_000), stalling(&times{left: 2}, &s))
-	d := pulls(t, h, PullConfig{StallTimeout: 300 * time.Millisecond})
+	s = openShop(t, large(t, "", 100_000), stalling(&times{left: 1}, &s))
+	d := pulls(t, h, PullConfig{StallTimeout: 2 * time.Second})
 	if _, err := ensure(t, d, map[string]any{"image": s.name()}); err != nil {
 		t.Error(err)
 	}
 	var resumed bool
 	for _, v := range s.visits("/blobs/") {
-		resumed = resumed || v.bytes == "bytes=5000-" || v.bytes == "bytes=10000-"
+		resumed = resumed || v.bytes == "bytes=5000-"
 	}
 	if !resumed {
 		t.Errorf("what had come was thrown away: %v", s.visits("/blobs/"))

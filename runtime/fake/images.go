@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,6 +22,8 @@ const (
 	OpImport = "ImportImage"
 	OpFetch  = "FetchImage"
 	OpRead   = "ReadBlob" // each read of a part that another machine asked for
+	// OpResolve is asking the imaginary registry what a tag means.
+	OpResolve = "ResolveImage"
 )
 
 const (
@@ -35,9 +38,10 @@ const (
 )
 
 var (
-	_ runtime.ImageStore  = (*Driver)(nil)
-	_ runtime.ImagePuller = (*Driver)(nil)
-	_ runtime.PullWatcher = (*Driver)(nil)
+	_ runtime.ImageStore    = (*Driver)(nil)
+	_ runtime.ImagePuller   = (*Driver)(nil)
+	_ runtime.ImageResolver = (*Driver)(nil)
+	_ runtime.PullWatcher   = (*Driver)(nil)
 )
 
 // shelf is the images of a machine: an imaginary image is a JSON list of the digests of its parts, and the parts.
@@ -45,6 +49,7 @@ type shelf struct {
 	images map[string]state.Image
 	parts  map[string][]byte
 	begun  map[string][]byte // parts that are not whole yet
+	tags   map[string]string // full name → digest, in the imaginary registry
 }
 
 // fakePart is one line of an imaginary image's list.
@@ -203,6 +208,37 @@ func (d *Driver) FetchImage(ctx context.Context, img *runtime.ClusterImage) erro
 	d.m.mu.Unlock()
 	d.imageSource().Stored(img.Digest)
 	return nil
+}
+
+// Publish has the imaginary registry, as this machine sees it, say that a name in full ("docker.io/library/app:1") means a digest.
+func (m *Machine) Publish(name, digest string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shelf.tags == nil {
+		m.shelf.tags = map[string]string{}
+	}
+	m.shelf.tags[name] = digest
+}
+
+// ResolveImage asks the imaginary registry.
+func (d *Driver) ResolveImage(ctx context.Context, config map[string]any) (string, error) {
+	name, _ := config["image"].(string)
+	ref, err := state.ParseImage(name)
+	if err == nil {
+		err = d.enter(ctx, OpResolve, runtime.TaskID{})
+	}
+	if err == nil {
+		err = ctx.Err() // the hook may have taken long
+	}
+	if err != nil {
+		return "", err
+	}
+	d.m.mu.Lock()
+	defer d.m.mu.Unlock()
+	if digest := d.m.shelf.tags[ref.Name]; digest != "" {
+		return digest, nil
+	}
+	return "", errors.New("the registry does not have it")
 }
 
 // fakeMove is how far an image is.
