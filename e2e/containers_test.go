@@ -151,7 +151,10 @@ func (s *story) refusals(t *testing.T) {
 	says(t, out, "nowhere.tar", "not on this node")
 	out = command(t, n, 1, "job", "run", work{id: "nocommand", copies: 1, image: s.image, group: never, config: `entrypoint = ["/bin/nowhere"]`}.file(t))
 	says(t, out, "/bin/nowhere")
-	for _, id := range []string{"noimage", "nocommand"} {
+	// The program says at once what is wrong and ends: the shim copies its output when it is gone already.
+	out = command(t, n, 1, "job", "run", work{id: "nosense", copies: 1, image: s.image, group: never, env: map[string]string{"HELLO_TICK": "often"}}.file(t))
+	says(t, out, `Terminated: exit code 1`, `the last that task "t" of nosense.g[0] wrote:`, "stdout  hello version 1", `parse HELLO_TICK "often"`)
+	for _, id := range []string{"noimage", "nocommand", "nosense"} {
 		command(t, n, 0, "job", "stop", "--purge", id)
 	}
 }
@@ -251,6 +254,7 @@ func (s *story) exitUnseen(t *testing.T) {
 		if !known {
 			t.Errorf("%s: no event says how it ended:\n%s", id, events(x))
 		}
+		says(t, command(t, other, 0, "alloc", "status", x.ID), `Last failure of task "t"`, "  stdout  hello version 1")
 		command(t, other, 0, "job", "stop", "--purge", id)
 	}
 	eventually(t, 10*time.Second, "every copy answers", answers("hello", copies, other, nil))
