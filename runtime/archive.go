@@ -163,9 +163,26 @@ func (f *Files) Unpack(ctx context.Context, path string, r io.Reader) error {
 			return fmt.Errorf("the archive has more than %d files: %w", maxEntries, ErrBadPath)
 		}
 		if err := u.entry(h, tr); err != nil {
-			return fmt.Errorf("unpack %s: %w", h.Name, explainDisk(err))
+			return fmt.Errorf("unpack %.200q: %w", h.Name, explainEntry(err))
 		}
 	}
+}
+
+// explainEntry tells what is wrong with an archive, or with what is where it is to go, from what is wrong with the machine.
+func explainEntry(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return fmt.Errorf("a part of its path is a file or a link, which is not followed: %w", ErrBadPath)
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("nothing can be made there: write below alloc/data, or a task's local or tmp: %w", ErrForbidden)
+	case errors.Is(err, unix.EISDIR):
+		return fmt.Errorf("a directory has its name: %w", ErrBadPath)
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENAMETOOLONG):
+		return fmt.Errorf("%w: %w", err, ErrBadPath)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the archive ends in it: %w", ErrBadPath)
+	}
+	return explainDisk(err)
 }
 
 type unpacker struct {
@@ -211,7 +228,7 @@ func (u *unpacker) entry(h *tar.Header, r io.Reader) error {
 		if !filepath.IsLocal(filepath.Join(filepath.Dir(name), h.Linkname)) || filepath.IsAbs(h.Linkname) {
 			return fmt.Errorf("the link leads elsewhere, to %s: %w", h.Linkname, ErrBadPath)
 		}
-		return unix.Symlinkat(h.Linkname, at.top(), base)
+		return u.link(at, base, h.Linkname)
 	}
 	return fmt.Errorf("it is neither a file, a directory nor a symbolic link: %w", ErrBadPath)
 }
@@ -263,8 +280,30 @@ func (s *spot) writable() error {
 	return fmt.Errorf("nothing can be written to %s: write below alloc/data, or a task's local or tmp: %w", s.where(), ErrForbidden)
 }
 
+// link makes a symbolic link, in the place of a file or a link of that name.
+func (u *unpacker) link(at *spot, base, target string) error {
+	err := unix.Symlinkat(target, at.top(), base)
+	if errors.Is(err, unix.EEXIST) {
+		if err = unix.Unlinkat(at.top(), base, 0); err == nil {
+			err = unix.Symlinkat(target, at.top(), base)
+		}
+	}
+	return err
+}
+
+// file writes a file: into the one that is there, whose holders see it change, or in the place of a link, which is not followed.
 func (u *unpacker) file(at *spot, base string, h *tar.Header, r io.Reader) error {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") { // a few bytes may stand for more than a disk holds
+			return fmt.Errorf("it is stored as a sparse file: %w", ErrBadPath)
+		}
+	}
 	file, err := at.open(base, unix.O_WRONLY|unix.O_CREAT, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		if err = unix.Unlinkat(at.top(), base, 0); err == nil {
+			file, err = at.open(base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package runtime
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/drover-io/drover/state"
@@ -54,3 +55,19 @@ func BoundReport(r state.AllocReport) (out state.AllocReport, size, most int) {
 	out = bounded(r)
 	return out, sizeOf(out), maxReportBytes
 }
+
+// FilesAt are the files of an allocation's directory with these tasks.
+func FilesAt(dir string, tasks []string, task string) *Files {
+	return &Files{dir: dir, tasks: tasks, task: task}
+}
+
+// Meter makes rates of counters.
+type Meter struct{ m meter[string] }
+
+// Note takes readings and returns the keys without a rate, sorted.
+func (m *Meter) Note(at time.Time, counts map[string]uint64) []string {
+	return slices.Sorted(slices.Values(m.m.note(at, counts)))
+}
+
+// Rate is a rate in per cent.
+func (m *Meter) Rate(k string) float64 { return m.m.rate(k) }

@@ -231,6 +231,8 @@ func explainFile(path string, err error) error {
 		return fmt.Errorf("no file %s in the allocation: %w", path, ErrNotFound)
 	case errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%s: a part of the path is no directory: %w", path, ErrBadPath)
+	case errors.Is(err, unix.ENAMETOOLONG):
+		return fmt.Errorf("%.100s…: a part of the path is too long: %w", path, ErrBadPath)
 	case errors.Is(err, unix.ELOOP):
 		return fmt.Errorf("%s: too many links follow each other: %w", path, ErrBadPath)
 	}
