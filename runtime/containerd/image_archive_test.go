@@ -191,7 +191,7 @@ const (
 
 func savedConfig() string { return fmt.Sprintf(plainConfig, digest.FromString(aLayer)) }
 
-// TestArchivesOfPodman: layers that several images share are links.
+// TestLinksInArchives: layers that several images share are links, symbolic ones of docker and podman, hard ones of other tools.
 func TestLinksInArchives(t *testing.T) {
 	const manifest = `[{"Config":"c.json","RepoTags":["app:1"],"Layers":["abc/layer.tar"]}]`
 	want := ""

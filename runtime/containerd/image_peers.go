@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -255,6 +256,7 @@ func (d *Driver) ResolveImage(ctx context.Context, config map[string]any) (strin
 		return "", fmt.Errorf("read image name %q: %w: %w", o.Image, runtime.ErrNotRetryable, err)
 	}
 	p := newPullState(named.String(), reference.Domain(named), o, d.cfg.Pulls.stallTimeout())
+	ctx = log.WithLogger(ctx, d.quiet) // the library's own lines have no place among the agent's
 	_, desc, err := d.resolver(ctx, p).Resolve(ctx, p.ref)
 	if err != nil {
 		if cause := permanent(err, o.Auth); cause != "" {
