@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/drover-io/drover/state"
@@ -13,8 +12,8 @@ import (
 
 // Cursor is what Reconcile remembers from one pass to the next: the snapshot it looked at, the fleet of that snapshot, and the
 // jobs to look at again although nothing may change. It is a cache: the zero Cursor means that everything is dirty, and leads to
-// the same end. Its content is never changed after it was returned, so it may be kept, copied, and used again when the commands
-// of a pass were lost.
+// the same end. What it says never changes after it was returned, so it may be kept, copied, and used again when the commands of a pass
+// were lost, by one goroutine at a time.
 type Cursor struct {
 	opts       Options
 	cluster    string
@@ -24,20 +23,7 @@ type Cursor struct {
 	passes     uint64 // of this cursor: two passes over one snapshot must not use one seed
 	now        int64
 	fleet      *fleet
-	marks      map[state.JobKey]mark
-}
-
-// mark is why a job is looked at again.
-type mark struct {
-	pending  bool      // the last plan changed it, or was too small for it, or a copy of it waits for another to end
-	due      int64     // a failed copy may be replaced then; 0 for never
-	unplaced []waiting // groups with copies that found no node
-}
-
-// waiting is a group with copies that found no node.
-type waiting struct {
-	ask   *ask
-	homes []string // nodes on which a successor may fit in the place of its predecessor, though not beside it
+	agenda     agenda
 }
 
 // NewCursor returns a cursor for which everything is dirty, with settings of its own.
@@ -57,7 +43,7 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 	}
 	keys := map[state.JobKey]bool{}
 	if !c.continues(snap) {
-		next.fleet, next.marks = newFleet(snap), map[state.JobKey]mark{}
+		next.fleet, next.agenda = newFleet(snap), newAgenda()
 		for j := range snap.Jobs() {
 			keys[state.JobKey{Namespace: j.Namespace, ID: j.ID}] = true
 		}
@@ -71,31 +57,12 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 	next.fleet, gained = c.fleet.advance(snap, c.index)
 	free, released = next.fleet.released(c.now, now)
 	gained = append(gained, free...)
-	next.marks = maps.Clone(c.marks)
+	next.agenda = c.agenda.clone()
 	for k := range snap.JobsDirtySince(c.index) {
 		keys[k] = true
 	}
-	for k, m := range c.marks {
-		if m.pending || (m.due != 0 && m.due <= now) || anyFits(m.unplaced, gained, now) {
-			keys[k] = true
-		}
-	}
+	next.agenda.ready(gained, now, func(k state.JobKey) { keys[k] = true })
 	return next, order(snap, keys), released
-}
-
-// anyFits reports whether a copy of one of the groups may have room on one of the nodes, or may stay there.
-func anyFits(groups []waiting, nodes []*fleetNode, now int64) bool {
-	for _, w := range groups {
-		for _, n := range nodes {
-			if slices.Contains(w.homes, n.node.ID) {
-				return true
-			}
-			if n.takesWork(now) && n.fits(w.ask) && w.ask.suits(n.node) && passAll(w.ask.uniques, n.node) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // order returns the jobs of some keys: higher priority first, then older. A job whose row is gone wants nothing.

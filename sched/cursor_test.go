@@ -57,11 +57,11 @@ func TestACursorMayBeUsedTwice(t *testing.T) {
 	w.register(job("huge", func(j *state.Job) { j.TaskGroups[0].Tasks[0].Resources.MemoryMB = 9999 }))
 	w.settle()
 	old := w.cur
-	marks, nodes := len(old.marks), old.fleet.nodes[0]
+	marks, nodes := old.agenda.marks.Len(), old.fleet.nodes[0]
 	w.node("b")
 	w.register(job("huge", func(j *state.Job) { j.TaskGroups[0].Tasks[0].Resources.MemoryMB = 100 }))
 	w.settle()
-	if len(old.marks) != marks || len(old.fleet.nodes) != 1 || old.fleet.nodes[0] != nodes {
+	if old.agenda.marks.Len() != marks || len(old.fleet.nodes) != 1 || old.fleet.nodes[0] != nodes {
 		t.Fatal("a cursor that was handed out has changed")
 	}
 	w.cur = old

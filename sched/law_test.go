@@ -286,13 +286,13 @@ func (h *history) checkEnd(opts Options) {
 	cmds, _, wake := Reconcile(w.snap(), NewCursor(opts), w.now)
 	if len(cmds) != 0 {
 		for j := range w.snap().Jobs() {
-			h.t.Logf("job %s, blocked %+v, mark %+v", j.ID, j.Blocked, w.cur.marks[state.JobKey{Namespace: j.Namespace, ID: j.ID}])
+			h.t.Logf("job %s, blocked %+v, mark %+v", j.ID, j.Blocked, w.cur.agenda.get(state.JobKey{Namespace: j.Namespace, ID: j.ID}))
 		}
 		h.t.Fatalf("a fresh cursor sees more to do: %v", planLines(w.snap(), ptr(cmds[0].(state.ApplyPlan))))
 	}
 	_, w.cur, _ = Reconcile(w.snap(), w.cur, w.now)
 	if _, _, mine := Reconcile(w.snap(), w.cur, w.now); mine != wake {
-		h.t.Fatalf("wakes at %d, a fresh cursor at %d: %+v", mine, wake, w.cur.marks)
+		h.t.Fatalf("wakes at %d, a fresh cursor at %d: %+v", mine, wake, w.cur.agenda.marks.Items())
 	}
 }
 
@@ -380,7 +380,7 @@ func (h *history) checkRepeatable() {
 	w.register(j)
 	a, nextA, wakeA := Reconcile(w.snap(), w.cur, w.now)
 	b, nextB, wakeB := Reconcile(w.snap(), w.cur, w.now)
-	if !reflect.DeepEqual(a, b) || wakeA != wakeB || len(nextA.marks) != len(nextB.marks) {
+	if !reflect.DeepEqual(a, b) || wakeA != wakeB || nextA.agenda.marks.Len() != nextB.agenda.marks.Len() {
 		h.t.Fatal("the same snapshot, cursor and time gave two answers")
 	}
 	h.checkDryRun(view, a, j)

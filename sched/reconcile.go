@@ -22,13 +22,8 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 		ledger:  newLedger(next.fleet, now),
 		planner: newPlanner(opts.PlanCopies),
 	}
-	cut := p.run(dirty, next.marks)
-	for _, m := range next.marks {
-		wake = earlier(wake, m.due)
-		if len(m.unplaced) > 0 {
-			wake = earlier(wake, released)
-		}
-	}
+	cut := p.run(dirty, next.agenda)
+	wake = next.agenda.wake(released)
 	if p.planner.empty() {
 		return nil, next, wake
 	}
@@ -52,16 +47,14 @@ type pass struct {
 	algorithm Algorithm // where neither the pool nor the cluster says
 }
 
-// run decides the jobs in order until the plan is full, notes in marks which of them to look at again, and reports whether some
+// run decides the jobs in order until the plan is full, notes which of them to look at again, and reports whether some
 // were left out.
-func (p *pass) run(jobs []*state.Job, marks map[state.JobKey]mark) (cut bool) {
+func (p *pass) run(jobs []*state.Job, again agenda) (cut bool) {
 	var unplaced []state.JobKey
 	for i, job := range jobs {
 		key := state.JobKey{Namespace: job.Namespace, ID: job.ID}
 		if cut {
-			m := marks[key]
-			m.pending = true
-			marks[key] = m
+			again.setPending(key)
 			continue
 		}
 		before := p.planner.size()
@@ -72,17 +65,11 @@ func (p *pass) run(jobs []*state.Job, marks map[state.JobKey]mark) (cut bool) {
 		if len(m.unplaced) > 0 {
 			unplaced = append(unplaced, key)
 		}
-		if m.pending || m.due != 0 || len(m.unplaced) > 0 {
-			marks[key] = m
-		} else {
-			delete(marks, key)
-		}
+		again.set(key, m)
 	}
 	if !p.planner.empty() {
 		for _, key := range unplaced { // they saw a fleet from which this plan had taken its part, and it may be dropped
-			m := marks[key]
-			m.pending = true
-			marks[key] = m
+			again.setPending(key)
 		}
 	}
 	return cut

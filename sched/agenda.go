@@ -1,0 +1,241 @@
+package sched
+
+import (
+	"cmp"
+	"math"
+	"strings"
+
+	"github.com/tidwall/btree"
+
+	"github.com/drover-io/drover/state"
+)
+
+// mark is why a job is looked at again.
+type mark struct {
+	pending  bool      // the last plan changed it, or was too small for it, or a copy of it waits for another to end
+	due      int64     // a failed copy may be replaced then; 0 for never
+	unplaced []waiting // groups with copies that found no node
+}
+
+// waiting is a group with copies that found no node.
+type waiting struct {
+	ask   *ask
+	homes []string // nodes on which a successor may fit in the place of its predecessor, though not beside it
+}
+
+// agenda is the jobs to look at again although nothing of theirs changes, with what finds those whose time has come: however many
+// jobs fit nowhere, a pass costs what those cost that may fit somewhere now. It is a value: a clone shares what is not changed.
+type agenda struct {
+	marks   *btree.BTreeG[marked]
+	pending *btree.BTreeG[state.JobKey]
+	due     *btree.BTreeG[dueJob]
+	wants   *btree.BTreeG[want]
+	homes   *btree.BTreeG[home]
+}
+
+type marked struct {
+	key state.JobKey
+	mark
+}
+
+type dueJob struct {
+	at  int64
+	key state.JobKey
+}
+
+// want is what a group of a job waits for. Wants of one kind of node stand together, the one that asks for the least cpu first.
+type want struct {
+	terms string
+	cpu   int // MHz; 0 where it depends on the node
+	key   state.JobKey
+	ask   *ask
+}
+
+type home struct {
+	node string
+	key  state.JobKey
+}
+
+func newAgenda() agenda {
+	opts := btree.Options{NoLocks: true}
+	return agenda{
+		marks:   btree.NewBTreeGOptions(func(a, b marked) bool { return compareKeys(a.key, b.key) < 0 }, opts),
+		pending: btree.NewBTreeGOptions(func(a, b state.JobKey) bool { return compareKeys(a, b) < 0 }, opts),
+		due: btree.NewBTreeGOptions(func(a, b dueJob) bool {
+			return cmp.Or(cmp.Compare(a.at, b.at), compareKeys(a.key, b.key)) < 0
+		}, opts),
+		wants: btree.NewBTreeGOptions(func(a, b want) bool {
+			return cmp.Or(strings.Compare(a.terms, b.terms), cmp.Compare(a.cpu, b.cpu), compareKeys(a.key, b.key),
+				strings.Compare(a.group(), b.group())) < 0
+		}, opts),
+		homes: btree.NewBTreeGOptions(func(a, b home) bool {
+			return cmp.Or(strings.Compare(a.node, b.node), compareKeys(a.key, b.key)) < 0
+		}, opts),
+	}
+}
+
+func compareKeys(a, b state.JobKey) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.ID, b.ID))
+}
+
+// group is "" for a place to begin to look from.
+func (w want) group() string {
+	if w.ask == nil {
+		return ""
+	}
+	return w.ask.group.Name
+}
+
+func wantOf(key state.JobKey, a *ask) want {
+	w := want{terms: a.terms, cpu: a.res.CPU, key: key, ask: a}
+	if a.byNode {
+		w.cpu = 0
+	}
+	return w
+}
+
+// clone returns an agenda that may be changed while a is kept.
+func (a agenda) clone() agenda {
+	return agenda{marks: a.marks.Copy(), pending: a.pending.Copy(), due: a.due.Copy(), wants: a.wants.Copy(), homes: a.homes.Copy()}
+}
+
+func (a agenda) get(key state.JobKey) mark {
+	m, _ := a.marks.Get(marked{key: key})
+	return m.mark
+}
+
+// set notes why a job is looked at again. An empty mark is no reason to.
+func (a agenda) set(key state.JobKey, m mark) {
+	old, had := a.marks.Get(marked{key: key})
+	if had {
+		a.index(key, old.mark, false)
+	}
+	if !m.pending && m.due == 0 && len(m.unplaced) == 0 {
+		if had {
+			a.marks.Delete(marked{key: key})
+		}
+		return
+	}
+	a.marks.Set(marked{key, m})
+	a.index(key, m, true)
+}
+
+// setPending has a job be looked at in the next pass in any case.
+func (a agenda) setPending(key state.JobKey) {
+	if m := a.get(key); !m.pending {
+		m.pending = true
+		a.set(key, m)
+	}
+}
+
+// index enters a mark where it is found by what it waits for, or takes it out there.
+func (a agenda) index(key state.JobKey, m mark, enter bool) {
+	if m.pending {
+		edit(a.pending, key, enter)
+	}
+	if m.due != 0 {
+		edit(a.due, dueJob{m.due, key}, enter)
+	}
+	for _, w := range m.unplaced {
+		edit(a.wants, wantOf(key, w.ask), enter)
+		for _, id := range w.homes {
+			edit(a.homes, home{id, key}, enter)
+		}
+	}
+}
+
+func edit[T any](t *btree.BTreeG[T], item T, enter bool) {
+	if enter {
+		t.Set(item)
+	} else {
+		t.Delete(item)
+	}
+}
+
+// wake is when to look again although nothing changes, given when the next node's hold ends; 0 for never.
+func (a agenda) wake(released int64) int64 {
+	at := int64(0)
+	if first, some := a.due.Min(); some {
+		at = first.at
+	}
+	if a.wants.Len() > 0 {
+		at = earlier(at, released)
+	}
+	return at
+}
+
+// ready calls yield with the jobs to look at now: those that are pending or due, and those of which a copy may have room on one of
+// some nodes that can take more than before, or may stay there. A job may be named twice.
+func (a agenda) ready(gained []*fleetNode, now int64, yield func(state.JobKey)) {
+	a.pending.Scan(func(key state.JobKey) bool {
+		yield(key)
+		return true
+	})
+	a.due.Scan(func(d dueJob) bool {
+		if d.at > now {
+			return false
+		}
+		yield(d.key)
+		return true
+	})
+	most := math.MinInt
+	var open []*fleetNode
+	for _, n := range gained {
+		a.homes.Ascend(home{node: n.node.ID}, func(h home) bool {
+			if h.node != n.node.ID {
+				return false
+			}
+			yield(h.key)
+			return true
+		})
+		if n.takesWork(now) {
+			open, most = append(open, n), max(most, n.free.CPU)
+		}
+	}
+	if len(open) > 0 {
+		a.eachWant(open, most, yield)
+	}
+}
+
+// eachWant calls yield with the jobs that wait for a node, of those that suit one of some nodes and ask for no more cpu than most, and
+// fit there.
+func (a agenda) eachWant(nodes []*fleetNode, most int, yield func(state.JobKey)) {
+	terms, begun := "", false
+	var suiting []*fleetNode // nodes that suit the terms
+	for from, more := (want{}), true; more; {
+		more = false
+		a.wants.Ascend(from, func(w want) bool {
+			if !begun || w.terms != terms {
+				terms, begun, suiting = w.terms, true, suitingNodes(w.ask, nodes)
+			}
+			if len(suiting) == 0 || w.cpu > most {
+				from, more = want{terms: terms, cpu: math.MaxInt}, true // none of these terms will do: on to the next ones
+				return false
+			}
+			for _, n := range suiting {
+				if n.fits(w.ask) && passAll(w.ask.uniques, n.node) {
+					yield(w.key)
+					break
+				}
+			}
+			return true
+		})
+	}
+}
+
+// suitingNodes asks each class once.
+func suitingNodes(a *ask, nodes []*fleetNode) []*fleetNode {
+	var out []*fleetNode
+	asked := map[*class]bool{}
+	for _, n := range nodes {
+		suits, known := asked[n.class]
+		if !known {
+			suits = a.suits(n.node)
+			asked[n.class] = suits
+		}
+		if suits {
+			out = append(out, n)
+		}
+	}
+	return out
+}
