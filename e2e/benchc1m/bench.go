@@ -90,7 +90,7 @@ func (b *bench) place(ctx context.Context) error {
 		b.submitting = time.Since(began)
 		return err
 	})
-	g.Go(func() error { return b.profileCPU(ctx) })
+	g.Go(func() error { return b.profileCPU(ctx, "cpu.pprof", maxProfile) })
 	g.Go(func() error { return b.watch(ctx, began) })
 	return g.Wait()
 }

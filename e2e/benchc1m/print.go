@@ -51,6 +51,7 @@ type line struct {
 	P50           float64 `json:"latency_p50_ms,omitempty"`
 	P99           float64 `json:"latency_p99_ms,omitempty"`
 	Slowest       float64 `json:"latency_max_ms,omitempty"`
+	AtLeader      float64 `json:"latency_p50_at_leader_ms,omitempty"` // of agents that wait at the leader
 	Live          int     `json:"live"`
 	Overcommitted int     `json:"overcommitted"`
 	Lost          int     `json:"lost"`
@@ -116,7 +117,7 @@ func (b *bench) line() line {
 	l.CPU = round(cpu.Seconds() / n * 1000)
 	if b.steady.latencies > 0 {
 		l.SteadyRate = math.Round(float64(b.steady.copies) / b.steady.took.Seconds())
-		l.P50, l.P99, l.Slowest = ms(b.steady.p50), ms(b.steady.p99), ms(b.steady.slowest)
+		l.P50, l.P99, l.Slowest, l.AtLeader = ms(b.steady.p50), ms(b.steady.p99), ms(b.steady.slowest), ms(b.steady.leader)
 	}
 	l.Bounds = b.bounds(l)
 	l.Holds = l.HashesEqual

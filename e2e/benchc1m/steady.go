@@ -21,6 +21,7 @@ type steady struct {
 	p50, p99  time.Duration // from before the submission until the agent had the copy
 	slowest   time.Duration
 	latencies int
+	leader    time.Duration // the median of agents that wait at the leader
 }
 
 // flow submits jobs at a steady rate and waits until the agents have every copy.
@@ -37,7 +38,8 @@ func (b *bench) flow(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	g, sending := errgroup.WithContext(ctx)
-	g.SetLimit(maxInFlight)
+	g.SetLimit(maxInFlight + 1)
+	g.Go(func() error { return b.profileCPU(sending, "cpu-steady.pprof", b.steadyFor) })
 	began := time.Now()
 	for i := range jobs {
 		select {
@@ -82,6 +84,9 @@ func (b *bench) arrived(ctx context.Context, base int64, copies int) error {
 		return err
 	}
 	b.steady.copies = copies
+	if n := len(c.AtLeader); n > 0 {
+		b.steady.leader = time.Duration(c.AtLeader[n/2])
+	}
 	if n := len(c.Latencies); n > 0 {
 		at := func(part float64) time.Duration { return time.Duration(c.Latencies[int(part*float64(n-1))]) }
 		b.steady.latencies, b.steady.p50, b.steady.p99, b.steady.slowest = n, at(0.5), at(0.99), at(1)

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/drover-io/drover/api"
 )
 
 // usage is what everything had used at one moment.
@@ -79,15 +76,15 @@ func logBytes(before, after usage, kinds ...string) float64 {
 	return most
 }
 
-// profileFor is how long the processor profile of the leader lasts.
-const profileFor = 15 * time.Second
+// maxProfile is how long a processor profile of the leader lasts at most.
+const maxProfile = 20 * time.Second
 
-// profileCPU writes what the leader spends its time on, from the first submission on, when that is asked for.
-func (b *bench) profileCPU(ctx context.Context) error {
+// profileCPU writes what the leader spends its time on from now on, when that is asked for.
+func (b *bench) profileCPU(ctx context.Context, file string, d time.Duration) error {
 	if b.profiles == "" {
 		return nil
 	}
-	err := b.profile(ctx, "profile", profileFor, "cpu.pprof")
+	err := b.profile(ctx, "profile", min(d, maxProfile), file)
 	if err != nil && b.killLeader {
 		fmt.Fprintln(os.Stderr, "no processor profile:", err) // it was killed
 		return nil
@@ -111,17 +108,5 @@ func (b *bench) profile(ctx context.Context, name string, d time.Duration, file 
 	if err != nil {
 		return err
 	}
-	from, err := l.API.Profile(ctx, api.AgentRef{}, name, d, 0)
-	if err != nil {
-		return fmt.Errorf("profile the leader: %w", err)
-	}
-	defer func() { _ = from.Close() }() // it was read to its end
-	to, err := os.Create(filepath.Join(b.profiles, file))
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(to, from); err != nil {
-		return fmt.Errorf("profile the leader: %w", err)
-	}
-	return to.Close()
+	return l.Profile(ctx, name, d, filepath.Join(b.profiles, file))
 }

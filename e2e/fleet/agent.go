@@ -204,7 +204,7 @@ func (s *simulated) take(r api.RunOrder, now time.Time) {
 	s.count.held.Add(1)
 	if r.Job != nil {
 		if at := submitted(r.Job); at > 0 {
-			s.count.latency(now.UnixNano() - at)
+			s.count.latency(now.UnixNano()-at, s.leader == 0)
 		}
 	}
 	s.unsaid = append(s.unsaid, report(r.ID, state.ClientRunning, state.TaskRunning, now))

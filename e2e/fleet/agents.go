@@ -43,6 +43,7 @@ type Counts struct {
 	Failures   int64 // requests that no server answered well
 	Failure    string
 	Latencies  []int64 `json:",omitempty"` // nanoseconds from submission to the agent, since asked last; ascending
+	AtLeader   []int64 `json:",omitempty"` // those of them of agents that wait at the leader
 }
 
 // counts is Counts while agents work.
@@ -52,12 +53,16 @@ type counts struct {
 	mu        sync.Mutex
 	failure   string
 	latencies []int64
+	atLeader  []int64
 }
 
-func (c *counts) latency(d int64) {
+func (c *counts) latency(d int64, atLeader bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latencies = append(c.latencies, d)
+	if atLeader {
+		c.atLeader = append(c.atLeader, d)
+	}
 }
 
 // note counts a failed request; the end of the process is none.
@@ -81,8 +86,9 @@ func (c *counts) take(latencies bool) Counts {
 	defer c.mu.Unlock()
 	out.Failure = c.failure
 	if latencies {
-		out.Latencies, c.latencies = c.latencies, nil
+		out.Latencies, out.AtLeader, c.latencies, c.atLeader = c.latencies, c.atLeader, nil, nil
 		slices.Sort(out.Latencies)
+		slices.Sort(out.AtLeader)
 	}
 	return out
 }
