@@ -17,7 +17,7 @@ func (a *Affinity) Constraint() Constraint {
 // evenly where there are none.
 type Spread struct {
 	Attribute    string         // such as ${node.datacenter}
-	Weight       int            // 1..100, against other spreads and affinities
+	Weight       int            // 1..100, against the group's other spreads; together they are one score, whatever their sum
 	SpreadTarget []SpreadTarget `json:",omitempty"`
 }
 

@@ -48,7 +48,13 @@ func TestAClientMadeOfTheDescriptionListsJobs(t *testing.T) {
 
 func download(t *testing.T, from, to string) {
 	t.Helper()
-	res, err := http.Get(from) //nolint:noctx // bounded by the test
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
