@@ -30,7 +30,8 @@ type options struct {
 	blocked int // jobs that fit nowhere
 	rate    int // copies that fail a second
 	lasts   time.Duration
-	profile string // file for a processor profile of the leader while jobs are blocked; "" takes none
+	raft    time.Duration // the servers' raft_timeout
+	profile string        // file for a processor profile of the leader while jobs are blocked; "" takes none
 }
 
 func main() {
@@ -44,6 +45,7 @@ func main() {
 	flag.IntVar(&o.blocked, "blocked", 10_000, "jobs that fit nowhere")
 	flag.IntVar(&o.rate, "rate", 1000, "copies that fail a second")
 	flag.DurationVar(&o.lasts, "for", time.Minute, "how long they fail, once without and once with the blocked jobs")
+	flag.DurationVar(&o.raft, "raft-timeout", fleet.RaftTimeout, "the servers' raft_timeout: longer where others use the machine too")
 	flag.StringVar(&o.profile, "profile", "", "file for a processor profile of the leader while jobs are blocked")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -69,7 +71,7 @@ func run(o options) (err error) {
 		return err
 	}
 	fmt.Printf("agents are simulated: %d in one process; they neither gossip nor run anything; the servers have %s\n", o.nodes, fleet.Setting)
-	servers, err := fleet.StartServers(ctx, o.drover, o.dir, 3)
+	servers, err := fleet.StartServers(ctx, o.drover, o.dir, 3, o.raft)
 	if err != nil {
 		return err
 	}

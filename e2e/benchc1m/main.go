@@ -28,6 +28,7 @@ type options struct {
 	steadyFor  time.Duration // how long it lasts
 	steadyOf   int           // copies of each of its jobs
 	limit      time.Duration // without any progress before the run is given up
+	raft       time.Duration // the servers' raft_timeout
 	profiles   string        // directory for profiles of the leader; "" takes none
 }
 
@@ -50,6 +51,7 @@ func parse() options {
 	flag.DurationVar(&o.steadyFor, "steady", 20*time.Second, "how long the steady phase lasts")
 	flag.IntVar(&o.steadyOf, "steady-count", 10, "copies of each job of the steady phase")
 	flag.DurationVar(&o.limit, "patience", 2*time.Minute, "how long nothing may happen before the run is given up")
+	flag.DurationVar(&o.raft, "raft-timeout", fleet.RaftTimeout, "the servers' raft_timeout: longer where others use the machine too")
 	flag.StringVar(&o.profiles, "profiles", "", "directory for processor and heap profiles of the leader")
 	flag.Parse()
 	return o
@@ -111,7 +113,7 @@ func measure(ctx context.Context, o options) (err error) {
 		return err
 	}
 	fmt.Printf("agents are simulated: %d in one process; they neither gossip nor run anything; the servers have %s\n", o.nodes, fleet.Setting)
-	servers, err := fleet.StartServers(ctx, o.drover, o.dir, 3)
+	servers, err := fleet.StartServers(ctx, o.drover, o.dir, 3, o.raft)
 	if err != nil {
 		return err
 	}

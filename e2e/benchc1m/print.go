@@ -45,6 +45,7 @@ type line struct {
 	PollsPerAlloc float64 `json:"polls_per_alloc"`
 	RowsPerAlloc  float64 `json:"rows_per_alloc"` // that answers to polls carried
 	Terms         float64 `json:"terms"`          // more than one: leadership was lost
+	RaftTimeoutS  float64 `json:"raft_timeout_s"`
 	KillLeader    bool    `json:"kill_leader"`
 	OutageS       float64 `json:"outage_s,omitempty"`
 	SteadyRate    float64 `json:"steady_per_second,omitempty"`
@@ -102,7 +103,7 @@ func (b *bench) line() line {
 		AgentsCPU: round(float64(b.after.agents-b.before.agents) / float64(time.Second) / n * 1000),
 		LogBytes:  round(logBytes(b.before, b.after, "ApplyPlan", "RegisterJob") / n), ReportBytes: round(logBytes(b.before, b.after, "Report") / n),
 		PollsPerAlloc: round(float64(b.after.polls-b.before.polls) / n), RowsPerAlloc: round(float64(b.after.rows-b.before.rows) / n),
-		KillLeader: b.killLeader, OutageS: round(b.outage.Seconds()),
+		RaftTimeoutS: b.raft.Seconds(), KillLeader: b.killLeader, OutageS: round(b.outage.Seconds()),
 		Live: b.verdict.Live, Overcommitted: b.verdict.Overcommitted, Lost: b.verdict.Lost, Doubled: b.verdict.Doubled, NotRunning: b.verdict.NotRunning,
 		NotReady: b.verdict.NotReady, HashesEqual: b.verdict.HashesEqual,
 		Simulated: "agents, without gossip and containers; server.lease_only",

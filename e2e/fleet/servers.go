@@ -44,8 +44,12 @@ type Server struct {
 // Servers are the servers of one cluster.
 type Servers []*Server
 
-// StartServers starts n servers below dir and waits for a leader. The disk must be one.
-func StartServers(ctx context.Context, drover, dir string, n int) (Servers, error) {
+// RaftTimeout is the servers' own default of server.raft_timeout.
+const RaftTimeout = 500 * time.Millisecond
+
+// StartServers starts n servers below dir and waits for a leader. The disk must be one. Where others use the machine too, servers that
+// are not given the processor for a quarter of a second would lose leadership to nobody's fault: raftTimeout is longer there.
+func StartServers(ctx context.Context, drover, dir string, n int, raftTimeout time.Duration) (Servers, error) {
 	if _, fileSystem := gauge.DiskOf(dir); fileSystem == "tmpfs" || fileSystem == "ramfs" {
 		return nil, fmt.Errorf("%s is in memory (%s): an fsync there means nothing; name a directory on a disk with --dir", dir, fileSystem)
 	}
@@ -59,7 +63,7 @@ func StartServers(ctx context.Context, drover, dir string, n int) (Servers, erro
 	}
 	var all Servers
 	for i := range n {
-		s, err := newServer(drover, dir, fmt.Sprintf("s%d", i+1), ports[3*i:3*i+3], n, join)
+		s, err := newServer(drover, dir, fmt.Sprintf("s%d", i+1), ports[3*i:3*i+3], n, join, raftTimeout)
 		if err == nil {
 			err = s.Start()
 		}
@@ -74,7 +78,7 @@ func StartServers(ctx context.Context, drover, dir string, n int) (Servers, erro
 	return all, nil
 }
 
-func newServer(drover, dir, name string, ports []int, expect int, join []string) (*Server, error) {
+func newServer(drover, dir, name string, ports []int, expect int, join []string, raftTimeout time.Duration) (*Server, error) {
 	s := &Server{Name: name, Dir: filepath.Join(dir, name), Peer: fmt.Sprintf("127.0.0.1:%d", ports[1]), drover: drover}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return nil, err
@@ -96,8 +100,9 @@ server {
   bootstrap_expect = %d
   retry_join       = [%s]
   lease_only       = true # its nodes are simulated
+  raft_timeout     = %q
 }
-`, name, filepath.Join(s.Dir, "data"), ports[0], ports[1], ports[2], expect, strings.Join(join, ", "))
+`, name, filepath.Join(s.Dir, "data"), ports[0], ports[1], ports[2], expect, strings.Join(join, ", "), raftTimeout.String())
 	if err := os.WriteFile(s.config, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
