@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/drover-io/drover/state"
 )
@@ -122,19 +123,30 @@ func asError(err error) (e *Error, known bool) {
 	case errors.Is(err, state.ErrNotFound):
 		return NewError(CodeNotFound, "", "%s", err), true
 	case errors.Is(err, state.ErrIndexMismatch):
-		return NewError(CodeConflict, "read it again and retry with its index", "%s", err), true
+		return NewError(CodeConflict, "read it again and retry with its index", "%s", said(err)), true
 	case errors.Is(err, state.ErrLevel):
 		return NewError(CodeConflict, "upgrade all servers first; a cluster that has just formed is ready in a moment", "%s", err), true
 	case errors.Is(err, state.ErrConflict), errors.Is(err, state.ErrStaleTerm):
-		return NewError(CodeConflict, "", "%s", err), true
+		return NewError(CodeConflict, "", "%s", said(err)), true
 	case errors.Is(err, state.ErrLimit), errors.Is(err, state.ErrInvalid), errors.Is(err, state.ErrCorrupt):
-		return NewError(CodeInvalid, "", "%s", err), true
+		return NewError(CodeInvalid, "", "%s", said(err)), true
 	case errors.Is(err, context.DeadlineExceeded):
 		return NewError(CodeTimeout, "try again", "the answer took longer than this route allows"), true
 	case errors.Is(err, context.Canceled):
 		return NewError(CodeUnavailable, "try again", "the request was given up"), true
 	}
 	return internalError(), false
+}
+
+// said is an error's text without the name of its kind, which the code says. One that has nothing else to say keeps it.
+func said(err error) string {
+	text := err.Error()
+	for _, kind := range []error{state.ErrIndexMismatch, state.ErrConflict, state.ErrInvalid} {
+		if short, found := strings.CutSuffix(text, ": "+kind.Error()); found && strings.Contains(short, ": ") {
+			return short
+		}
+	}
+	return text
 }
 
 // denyOrigin answers a request that a page of another origin had a browser send.

@@ -88,7 +88,7 @@ func (cp *copier) at(p string) api.FileRequest {
 func (cp *copier) fetch(ctx context.Context, from, to string) error {
 	info, err := cp.c.StatFile(ctx, cp.at(from))
 	if err != nil {
-		return err
+		return noFile(err, shortID(cp.r.AllocID, false))
 	}
 	if local, err := os.Stat(to); err == nil && local.IsDir() || strings.HasSuffix(to, "/") {
 		to = filepath.Join(to, path.Base(path.Clean("/"+from)))

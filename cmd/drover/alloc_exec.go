@@ -102,6 +102,9 @@ func (a *app) exec(ctx context.Context, o execOptions, word string, words []stri
 	}
 	code, err := c.Exec(ctx, api.ExecRequest{AllocID: x.ID, Task: o.task, Command: words, TTY: o.tty}, streams)
 	restore()
+	if errors.Is(err, api.ErrConflict) { // the task does not run
+		err = fmt.Errorf("%w\n  `drover alloc status %s` shows what became of it", err, shortID(x.ID, false))
+	}
 	return execOutcome(ctx, a, code, err)
 }
 

@@ -14,11 +14,28 @@ import (
 )
 
 func newAllocFS(a *app) *cobra.Command {
-	return habits(noun("fs", "Look at the files of one copy", "  drover alloc fs ls 8f3c\n  drover alloc fs cat hello alloc/logs/web.stdout",
+	cmd := habits(noun("fs", "Look at the files of one copy", "  drover alloc fs ls 8f3c\n  drover alloc fs cat hello alloc/logs/web.stdout",
 		newFSList(a),
 		newFSCat(a),
 		newFSStat(a),
 	), "files", "file", "dir")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := helpOrUnknown(cmd, args)
+		if err == nil || strings.Contains(err.Error(), "did you mean") {
+			return err
+		}
+		return coded{fmt.Errorf("%w\n  `%s ls %s` lists files, `%s cat %s` prints one", err, cmd.CommandPath(), strings.Join(args, " "), cmd.CommandPath(),
+			strings.Join(args, " ")), exitUnknown}
+	}
+	return cmd
+}
+
+// noFile says of a file that is not there where to look.
+func noFile(err error, word string) error {
+	if errors.Is(err, api.ErrNotFound) {
+		return fmt.Errorf("%w\n  `drover alloc fs ls %s` lists what there is", err, word)
+	}
+	return err
 }
 
 const fsPaths = `
@@ -67,7 +84,7 @@ func newFSList(a *app) *cobra.Command {
 			}
 			files, err := c.ListFiles(cmd.Context(), r)
 			if err != nil {
-				return err
+				return noFile(err, args[0])
 			}
 			return printList(a.out, s, list[api.FileInfo]{
 				items: files, empty: "The directory is empty.", name: func(x api.FileInfo) string { return x.Name }, columns: fileColumns(),
@@ -83,7 +100,7 @@ func newFSList(a *app) *cobra.Command {
 func fileColumns() []column[api.FileInfo] {
 	return []column[api.FileInfo]{
 		{head: "Mode", cell: func(x api.FileInfo) string { return x.FileMode }},
-		{head: "Size", cell: func(x api.FileInfo) string { return bytesOf(uint64(max(x.Size, 0))) }},
+		{head: "Size", cell: func(x api.FileInfo) string { return bytesOf(x.Size) }},
 		{head: "Modified", cell: func(x api.FileInfo) string { return when(x.ModTime.UnixNano()) }},
 		{head: "Name", cell: fileCell},
 	}
@@ -97,19 +114,6 @@ func fileCell(x api.FileInfo) string {
 		return x.Name + " -> " + x.Link
 	}
 	return x.Name
-}
-
-// bytesOf is a number of bytes as people read it.
-func bytesOf(n uint64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	x, unit := float64(n)/1024, 0
-	for x >= 1023.95 && unit < len(units)-1 {
-		x, unit = x/1024, unit+1
-	}
-	return fmt.Sprintf("%.1f %ciB", x, units[unit])
 }
 
 func newFSStat(a *app) *cobra.Command {
@@ -128,10 +132,10 @@ func newFSStat(a *app) *cobra.Command {
 			}
 			info, err := c.StatFile(cmd.Context(), r)
 			if err != nil {
-				return err
+				return noFile(err, args[0])
 			}
 			return s.printNamed(a.out, info, info.Name, func(w io.Writer) error {
-				return facts(w, "Name", fileCell(info), "Mode", info.FileMode, "Size", bytesOf(uint64(max(info.Size, 0))),
+				return facts(w, "Name", fileCell(info), "Mode", info.FileMode, "Size", bytesOf(info.Size),
 					"Bytes", fmt.Sprint(info.Size), "Modified", when(info.ModTime.UnixNano()))
 			})
 		},
@@ -166,7 +170,7 @@ func newFSCat(a *app) *cobra.Command {
 			if cmd.Context().Err() != nil && o.follow {
 				return nil // interrupted: that is how following ends
 			}
-			return err
+			return noFile(err, args[0])
 		},
 		ValidArgsFunction: a.completeAllocs,
 	}

@@ -32,6 +32,7 @@ func commands(a *app) []*cobra.Command {
 		shortForm("job", newJobValidate(a)),
 		shortForm("alloc", newAllocLogs(a)),
 		shortForm("alloc", newAllocExec(a)),
+		shortForm("alloc", newAllocFS(a)),
 		shortForm("alloc", newAllocCp(a)),
 		shortForm("alloc", newAllocForward(a)),
 		newPs(a),
@@ -130,7 +131,9 @@ func habits(cmd *cobra.Command, words ...string) *cobra.Command {
 
 // shortForm is a verb at the top level.
 func shortForm(noun string, cmd *cobra.Command) *cobra.Command {
-	cmd.Example = strings.ReplaceAll(cmd.Example, "drover "+noun+" "+cmd.Name(), "drover "+cmd.Name())
+	for _, c := range append(cmd.Commands(), cmd) {
+		c.Example = strings.ReplaceAll(c.Example, "drover "+noun+" "+cmd.Name(), "drover "+cmd.Name())
+	}
 	cmd.Short += " (`" + noun + " " + cmd.Name() + "`)"
 	return cmd
 }

@@ -37,7 +37,8 @@ func advice(a *app, e *api.Error) string {
 	case e.Code == api.CodeNotFound && a.inNamespace() != "" && a.inNamespace() != api.AllNamespaces:
 		return strings.TrimSpace(e.Next + fmt.Sprintf(" (namespace %q was searched; --namespace '*' lists all)", a.inNamespace()))
 	}
-	return e.Next
+	next, _, _ := strings.Cut(e.Next, " or GET /v1/") // who has the command needs no path
+	return next
 }
 
 // sentence gives a text a capital and a full stop, unless it ends in something to paste.

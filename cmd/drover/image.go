@@ -86,7 +86,7 @@ func imageList(images []api.ImageListItem, verbose bool) list[imageLine] {
 		columns: []column[imageLine]{
 			add("Name", func(i imageLine) string { return orDash(i.name) }),
 			add("Digest", func(i imageLine) string { return shownDigest(i.Digest, verbose) }),
-			add("Size", func(i imageLine) string { return byteSize(i.Size) }),
+			add("Size", func(i imageLine) string { return bytesOf(i.Size) }),
 			add("Platforms", func(i imageLine) string { return strings.Join(i.Platforms, ",") }),
 			add("Machines", func(i imageLine) string { return machineWords(i.ImageListItem) }),
 			{head: "Imported", at: func(i imageLine) int64 { return i.CreatedAt }},
@@ -116,23 +116,6 @@ func machineWords(i api.ImageListItem) string {
 		text += fmt.Sprintf(" (%d down)", down)
 	}
 	return text
-}
-
-// byteSize is a number of bytes as people read it.
-func byteSize(n int64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d B", n)
 }
 
 func newImageInfo(a *app) *cobra.Command {
@@ -167,7 +150,7 @@ func writeImage(w io.Writer, v *api.ImageView) error {
 	for _, n := range v.Names {
 		names = append(names, state.FamiliarImage(n))
 	}
-	if err := facts(w, "Names", orDash(strings.Join(names, ", ")), "Digest", v.Digest, "Size", byteSize(v.Size),
+	if err := facts(w, "Names", orDash(strings.Join(names, ", ")), "Digest", v.Digest, "Size", bytesOf(v.Size),
 		"Platforms", strings.Join(v.Platforms, ", "), "Imported", when(v.CreatedAt), "Source", orDash(v.Source),
 		"Copies wanted", strconv.Itoa(v.Copies)); err != nil {
 		return err

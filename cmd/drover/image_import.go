@@ -60,7 +60,7 @@ jobs that were submitted before keep the one that they have.`,
 	fs := cmd.Flags()
 	fs.StringVar(&o.name, "name", "", "`name` of the image, such as app:1, instead of those in the archive")
 	fs.StringVar(&o.node, "node", "", "`node` to take it in; without it the agent asked, or one that runs containers")
-	fs.IntVar(&o.copies, "copies", api.DefaultImageCopies, "machines that should have the image, whether they run it or not")
+	fs.IntVar(&o.copies, "copies", api.DefaultImageCopies, "`machines` that should have the image, whether they run it or not")
 	fs.BoolVar(&o.detach, "detach", false, "return as soon as one machine has it")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait for the other copies")
 	_ = cmd.RegisterFlagCompletionFunc("node", a.completeNodes)
@@ -107,7 +107,7 @@ func importImage(ctx context.Context, a *app, o importOptions, s shape, path str
 	}
 	if !s.given() {
 		for _, img := range res.Images {
-			fmt.Fprintf(a.out, "Imported %s as %s, %s, on %s.\n", names(img), state.ShortDigest(img.Digest), byteSize(img.Size), res.NodeName)
+			fmt.Fprintf(a.out, "Imported %s as %s, %s, on %s.\n", names(img), state.ShortDigest(img.Digest), bytesOf(img.Size), res.NodeName)
 		}
 	}
 	if !o.detach {
@@ -224,12 +224,12 @@ func (p *importProgress) Read(b []byte) (int, error) {
 }
 
 func (p *importProgress) words(done bool) string {
-	text := byteSize(p.sent)
+	text := bytesOf(p.sent)
 	if p.size > 0 {
-		text = fmt.Sprintf("%s of %s, %d %%", text, byteSize(p.size), 100*p.sent/p.size)
+		text = fmt.Sprintf("%s of %s, %d %%", text, bytesOf(p.size), 100*p.sent/p.size)
 	}
 	if took := time.Since(p.began).Seconds(); took > 0.5 {
-		text += fmt.Sprintf(", %s/s", byteSize(int64(float64(p.sent)/took)))
+		text += fmt.Sprintf(", %s/s", bytesOf(int64(float64(p.sent)/took)))
 	}
 	if done {
 		text += "; unpacking"

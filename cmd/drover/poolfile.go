@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -66,6 +67,9 @@ func (a *app) readPool(path string) (*state.NodePool, error) {
 		return nil, fmt.Errorf("read the node pool: more than %d bytes", maxPoolFile)
 	}
 	pool, err := parsePool(path, data, bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")))
+	if err != nil && strings.Contains(err.Error(), "\n") {
+		return nil, fmt.Errorf("read the node pool:\n%w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the node pool: %w", err)
 	}
@@ -88,7 +92,7 @@ func parsePool(name string, data []byte, asJSON bool) (*state.NodePool, error) {
 		diags = gohcl.DecodeBody(parsed.Body, nil, &file)
 	}
 	if diags.HasErrors() {
-		return nil, diags
+		return nil, poolProblems(diags)
 	}
 	if len(file.Pools) != 1 {
 		return nil, errors.New("want one node_pool block in the file; `drover node pool init` writes an example")
@@ -104,7 +108,7 @@ func parsePool(name string, data []byte, asJSON bool) (*state.NodePool, error) {
 			pool.Meta[key] = v
 		}
 		if diags.HasErrors() {
-			return nil, diags
+			return nil, poolProblems(diags)
 		}
 	}
 	if p.Scheduler != nil {
@@ -114,3 +118,18 @@ func parsePool(name string, data []byte, asJSON bool) (*state.NodePool, error) {
 	}
 	return pool, nil
 }
+
+// poolProblems are the parser's errors, one a line, each with its place.
+func poolProblems(diags hcl.Diagnostics) error {
+	var lines []string
+	for _, d := range diags {
+		at := ""
+		if d.Subject != nil {
+			at = fmt.Sprintf("%s:%d:%d: ", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column)
+		}
+		lines = append(lines, at+lowerFirst(d.Summary)+": "+d.Detail)
+	}
+	return errors.New(strings.Join(lines, "\n") + "\n  `drover node pool init` writes an example.")
+}
+
+func lowerFirst(s string) string { return strings.ToLower(s[:min(1, len(s))]) + s[min(1, len(s)):] }

@@ -32,7 +32,7 @@ func TestCallsOfALine(t *testing.T) {
 func TestACommandWithoutACaseIsMissing(t *testing.T) {
 	commands := []command{{Path: "drover", Holder: true}, {Path: "drover version", JSON: true}, {Path: "drover run"}}
 	proofs := map[string]*story.Proof{}
-	story.Prove(proofs, "drover", "$ drover version\nDrover 1\n\n$ drover version x\nError: no\n[exit 1]\n\n$ drover nope\nError: no\n[exit 127]\n",
+	story.Prove(proofs, "drover", "$ drover version\nDrover 1\n\n$ drover version x\nError: no\n[exit 1]\n\n$ drover nope\nError: no\n[exit 127]\n\n$ drover run | tail -1\nError: no\n",
 		func(words []string) string { return named(commands, words) })
 	want := []string{"drover version: no story with --json", "drover run: no story in which it succeeds", "drover run: no story in which it is used wrongly"}
 	if got := missing(proofs, commands); !reflect.DeepEqual(got, want) {

@@ -49,7 +49,7 @@ func Normal(text string) string {
 func anywhere() []rule {
 	return []rule{
 		{`\b\d+(\.\d+)? ([KMGT]i)?B\b`, "N B"}, // a disk, a directory and a program are as large as they are
-		{`\b\d+[smhd] ago\b`, "0s ago"},
+		{`\b(\d+[hm])?\d+[smd] ago\b`, "0s ago"},
 		{`\b(containerd|runc) \d+\.\d+\.\d+`, "${1} VERSION"},
 		{`\blinux/(amd64|arm64)\b`, "linux/ARCH"},
 		{`\bsha256:[0-9a-f]{12,64}`, "sha256:DIGEST"},                   // of what was built just now

@@ -76,9 +76,14 @@ func Lines(text string) []Line {
 	return out
 }
 
+// complains reports whether a command said that something is wrong.
+func (l Line) complains() bool {
+	return strings.Contains("\n"+l.Output, "\nError:") || strings.Contains(l.Output, "error:")
+}
+
 // Failed reports whether the line was refused: a command that was used wrongly, or that could not do what it was asked for.
 func (l Line) Failed() bool {
-	return strings.Contains(l.Output, "[exit ") && (strings.Contains("\n"+l.Output, "\nError:") || strings.Contains(l.Output, "error:"))
+	return strings.Contains(l.Output, "[exit ") && l.complains()
 }
 
 // AsksJSON reports whether a command line asks for JSON.
@@ -114,9 +119,9 @@ func Prove(proofs map[string]*Proof, program, text string, path func(words []str
 				p = &Proof{}
 				proofs[name] = p
 			}
-			p.Well = p.Well || !line.Failed()
+			p.Well = p.Well || !line.complains() // also where a pipe hides the exit code
 			p.Wrong = p.Wrong || line.Failed()
-			p.JSON = p.JSON || !line.Failed() && AsksJSON(call)
+			p.JSON = p.JSON || !line.complains() && AsksJSON(call)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestAnywhere(t *testing.T) {
 		"ID        Name   Port\n0f3c2a10  web    20417":   "ID  Name  Port\nxxxxxxxx  web  PORT_",
 		"web.g[0] on m3, Node m3 is eligible":             "web.g[0] on mN, Node m3 is eligible",
 		"nearest miss: node m2 (0f3c2a10)":                "nearest miss: node mN (xxxxxxxx)",
-		"app:1  3  12s ago":                               "app:1  3  0s ago",
+		"app:1  12s ago  2m3s ago":                        "app:1  0s ago  0s ago",
 		"containerd 2.4.2, runc 1.1.5, linux/amd64":       "containerd VERSION, runc VERSION, linux/ARCH",
 		"  an indented line":                              "  an indented line",
 		"version 2.10, 19999 and 32001 are no ports":      "version 2.10, 19999 and 32001 are no ports",
