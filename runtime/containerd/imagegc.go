@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -74,7 +75,7 @@ func (d *Driver) tidyDownloads(ctx context.Context, s *session, now time.Time) e
 	if err != nil {
 		return explain(err, "list downloads")
 	}
-	running := d.pulls.refs()
+	running := d.pulls.busy()
 	var errs []error
 	for _, st := range left {
 		if running[st.Ref] || now.Sub(st.UpdatedAt) < leftOver {
@@ -85,6 +86,18 @@ func (d *Driver) tidyDownloads(ctx context.Context, s *session, now time.Time) e
 			continue
 		}
 		d.log.Info("removed a download that was given up", "download", st.Ref, "bytes", st.Offset, "still_for", now.Sub(st.UpdatedAt).Round(time.Second))
+	}
+	held, err := s.LeasesService().List(ctx)
+	if err != nil {
+		return errors.Join(append(errs, explain(err, "list downloads"))...)
+	}
+	for _, l := range held { // they keep the parts that were whole
+		if !strings.HasPrefix(l.ID, d.pullLeases()) || running[l.ID] || now.Sub(l.CreatedAt) < leftOver {
+			continue
+		}
+		if err := s.LeasesService().Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, explain(err, "end the lease %s of a download", l.ID))
+		}
 	}
 	return errors.Join(errs...)
 }

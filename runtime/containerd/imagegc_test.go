@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -229,7 +230,12 @@ func testTidyDownloads(t *testing.T, h *host) {
 			t.Fatal(err)
 		}
 	}
-	way := &transfer{}
+	for _, id := range []string{"left", "running"} { // they keep what was whole
+		if _, err := f.s.LeasesService().Create(f.ctx, leases.WithID(f.d.pullLeases()+id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	way := &transfer{lease: f.d.pullLeases() + "running"}
 	way.note(ocispec.Descriptor{Digest: "sha256:running"}, "drover-fetch-sha256:running")
 	end := f.d.pulls.begin(way, "x")
 	left := func() []string {
@@ -241,6 +247,15 @@ func testTidyDownloads(t *testing.T, h *host) {
 		for _, st := range list {
 			refs = append(refs, st.Ref)
 		}
+		held, err := f.s.LeasesService().List(f.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range held {
+			if id, ok := strings.CutPrefix(l.ID, f.d.pullLeases()); ok {
+				refs = append(refs, "lease "+id)
+			}
+		}
 		slices.Sort(refs)
 		return refs
 	}
@@ -249,8 +264,8 @@ func testTidyDownloads(t *testing.T, h *host) {
 		end   bool
 		want  []string
 	}{
-		{0, false, []string{"drover-fetch-sha256:running", "layer-sha256:left"}},
-		{3 * time.Hour, false, []string{"drover-fetch-sha256:running"}},
+		{0, false, []string{"drover-fetch-sha256:running", "layer-sha256:left", "lease left", "lease running"}},
+		{3 * time.Hour, false, []string{"drover-fetch-sha256:running", "lease running"}},
 		{3 * time.Hour, true, nil},
 	} {
 		if c.end {

@@ -62,7 +62,7 @@ the keys below stand in ` + "`drivers { containerd { … } }`" + `; [configurati
   ` + "`docker login`" + ` writes (` + "`auth { config = … }`" + `, read anew each time) with its credential helpers; the helper for everything else. A login goes
   to the host that it is for, never to one that a registry redirects to.
 - **Retries**: a registry that is busy, breaks off or gives damaged bytes is asked again, up to 8 times with growing pauses or when it says
-  (` + "`Retry-After`" + `), and what has come is kept. When no byte comes for ` + "`pull_activity_timeout`" + ` (2 minutes) the connection counts as dead. A
+  (` + "`Retry-After`" + `). What has come is kept, for the next start of the task too. When no byte comes for ` + "`pull_activity_timeout`" + ` (2 minutes) the connection counts as dead. A
   missing image, a refused login or an image for other processors is an error at once.
 - **Shared**: tasks that want the same image at the same time wait for one download, which shows in each task's events.
 - **Again**: an image that is on the node is used as it is. ` + "`latest`" + ` and ` + "`force_pull`" + ` ask the registry at each start; if that fails, ` + "`latest`" + `

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
@@ -36,6 +37,9 @@ func defaultRetry() retryPolicy {
 	return retryPolicy{attempts: 8, first: 500 * time.Millisecond, max: 10 * time.Second, longest: time.Minute}
 }
 
+// pullLeases begins the names of this node's leases of downloads.
+func (d *Driver) pullLeases() string { return "drover-pull-" + d.cfg.NodeID + "-" }
+
 // pullShared fetches an image from its registry, once for all who ask with the same credentials meanwhile.
 func (d *Driver) pullShared(ctx context.Context, s *session, named reference.Named, o options) (client.Image, error) {
 	ref := named.String()
@@ -45,6 +49,7 @@ func (d *Driver) pullShared(ctx context.Context, s *session, named reference.Nam
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		p := newPullState(ref, reference.Domain(named), o, d.cfg.Pulls.stallTimeout())
+		p.lease = d.pullLeases() + fmt.Sprintf("%x", sha256.Sum256([]byte(p.ref)))
 		defer d.pulls.begin(&p.transfer, p.ref)()
 		img, err := d.pull(ctx, s, p)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -54,9 +59,27 @@ func (d *Driver) pullShared(ctx context.Context, s *session, named reference.Nam
 	})
 }
 
-// pull tries until it works, the error is one that time does not heal, or the attempts are used up. containerd itself tries a
-// request twice and then fails the whole pull.
+// pull fetches an image under a lease of its own: what has come stays between attempts, and for the next start of the task when this
+// one gives up. Without it containerd's garbage collector may take it in between.
 func (d *Driver) pull(ctx context.Context, s *session, p *pullState) (client.Image, error) {
+	_, err := s.LeasesService().Create(ctx, leases.WithID(p.lease), leases.WithExpiration(leaseFor))
+	if err != nil && !errdefs.IsAlreadyExists(err) {
+		return nil, explain(err, "pull image %s", p.ref)
+	}
+	img, err := d.attempts(leases.WithLease(ctx, p.lease), s, p)
+	if err == nil || errors.Is(err, runtime.ErrNotRetryable) {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		if failed := s.LeasesService().Delete(clean, leases.Lease{ID: p.lease}); failed != nil && !errdefs.IsNotFound(failed) {
+			d.log.Warn("cannot end the lease of a download, containerd does in a day", "lease", p.lease, "error", failed)
+		}
+	}
+	return img, err
+}
+
+// attempts tries until it works, the error is one that time does not heal, or the attempts are used up. containerd itself tries a
+// request twice and then fails the whole pull.
+func (d *Driver) attempts(ctx context.Context, s *session, p *pullState) (client.Image, error) {
 	wait, before := d.retry.first, int64(0)
 	for attempt := 1; ; attempt++ {
 		img, err := s.Pull(ctx, p.ref, client.WithPullUnpack, client.WithPullSnapshotter(s.snapshotter), client.WithMaxConcurrentDownloads(parallelLayers),

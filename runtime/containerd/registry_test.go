@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/leases"
+
 	"github.com/drover-io/drover/runtime"
 )
 
@@ -27,6 +29,7 @@ func TestRegistries(t *testing.T) {
 			"credentials file":  testCredentialsFile,
 			"wrong bytes":       testWrongBytes,
 			"resumed":           testResumed,
+			"resumed later":     testResumedLater,
 			"slow down":         testSlowDown,
 			"redirects":         testRedirects,
 			"greedy redirects":  testGreedyRedirects,
@@ -236,6 +239,65 @@ func testResumed(t *testing.T, h *host) {
 	}
 	if most := size/piece + 6; ranges == 0 || len(s.visits("GET /v2/t/probe/blobs/")) > 2*most {
 		t.Errorf("asked %d times, %d of them from the middle: %v", len(s.visits("/blobs/")), ranges, s.visits("/blobs/"))
+	}
+}
+
+// testResumedLater: a pull that was given up goes on where it was when the task starts again, also with another agent process, and
+// nothing of it is left when it is done. containerd collects its garbage in between.
+func testResumedLater(t *testing.T, h *host) {
+	img := large(t, "", 200_000)
+	n := &times{left: 1 << 30}
+	s := openShop(t, img, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case !isLayer(r, img) || !n.take():
+			case r.Header.Get("Range") == "":
+				next.ServeHTTP(&cutter{ResponseWriter: w, left: 30_000}, r)
+				panic(http.ErrAbortHandler)
+			default:
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	node := "n-" + slug(t.Name(), 40)
+	d := h.driver(t, node)
+	d.retry.attempts = 1
+	config := map[string]any{"image": s.name()}
+	if _, err := ensure(t, d, config); err == nil {
+		t.Fatal("it came, cut off as it is")
+	}
+	sess, ctx, err := d.session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other = "drover-test-garbage"
+	if _, err := sess.LeasesService().Create(ctx, leases.WithID(other)); err != nil {
+		t.Fatal(err)
+	}
+	if err := sess.LeasesService().Delete(ctx, leases.Lease{ID: other}, leases.SynchronousDelete); err != nil { // collects the garbage
+		t.Fatal(err)
+	}
+	n.mu.Lock()
+	n.left = 0
+	n.mu.Unlock()
+	again := h.driver(t, node)
+	if _, err := ensure(t, again, config); err != nil {
+		t.Fatal(err)
+	}
+	visits := s.visits("GET /v2/t/probe/blobs/")
+	if last := visits[len(visits)-1]; last.bytes == "" || last.bytes == "bytes=0-" {
+		t.Errorf("it began anew: %v", visits)
+	}
+	held, err := sess.LeasesService().List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range held {
+		if strings.HasPrefix(l.ID, d.pullLeases()) {
+			t.Errorf("lease %s is left", l.ID)
+		}
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 
 // transfer is an image on its way to this machine, from a registry or from other machines.
 type transfer struct {
+	lease string // of a download from a registry, in containerd
+
 	partsMu sync.Mutex
 	parts   map[digest.Digest]transferPart // manifests, configuration and layers seen so far
 	whole   int64                          // bytes of the image; 0 means those of all parts
@@ -101,12 +103,13 @@ func (b *transferBoard) find(name string) *transfer {
 	return b.runs[name]
 }
 
-// refs are the names of all downloads in containerd that are under way.
-func (b *transferBoard) refs() map[string]bool {
+// busy are the names in containerd of all downloads that are under way, and of their leases.
+func (b *transferBoard) busy() map[string]bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := map[string]bool{}
 	for _, t := range b.runs {
+		out[t.lease] = true
 		for _, ref := range t.refs() {
 			out[ref] = true
 		}
