@@ -65,6 +65,14 @@ type ServerConfig struct {
 	Algorithm       string        // "binpack" or "spread"; like the two below until an operator sets the cluster's own
 	Oversubscribe   bool          // grants tasks their memory_max
 	RejectJobs      bool          // refuses new and changed jobs
+	Snapshots       SnapshotsConfig
+}
+
+// SnapshotsConfig is the snapshots block: what a server saves by itself.
+type SnapshotsConfig struct {
+	Interval  time.Duration // 0 means never
+	Retain    int           // files that are kept
+	Directory string        // absolute; "" means snapshots in the data directory
 }
 
 // ClientConfig is the client block.
@@ -126,6 +134,7 @@ func DefaultConfig() Config {
 		Server: ServerConfig{
 			RetryInterval: 30 * time.Second, RaftTimeout: 500 * time.Millisecond, LostAfter: 5 * time.Minute,
 			EvictionHold: 15 * time.Minute, Algorithm: "binpack",
+			Snapshots: SnapshotsConfig{Retain: 24},
 		},
 		Client: ClientConfig{
 			NodePool: "default", MinDynamicPort: 20000, MaxDynamicPort: 32000, MaxKillTimeout: 30 * time.Second,

@@ -67,6 +67,11 @@ server {
   }
   lost_after    = "2m"
   eviction_hold = 60000000000
+  snapshots {
+    interval  = "90m"
+    retain    = 7
+    directory = "/var/backups/drover"
+  }
   default_scheduler_config {
     scheduler_algorithm             = "spread"
     memory_oversubscription_enabled = true
@@ -127,6 +132,7 @@ func wholeWant() Config {
 		Enabled: true, BootstrapExpect: 3, Encrypt: "MDEyMzQ1Njc4OWFiY2RlZg==", RetryJoin: []string{"10.0.0.1", "10.0.0.2:4648"},
 		RetryInterval: 15 * time.Second, RetryMax: 3, RaftTimeout: 500 * time.Millisecond, LostAfter: 2 * time.Minute,
 		EvictionHold: time.Minute, Algorithm: "spread", Oversubscribe: true, RejectJobs: true,
+		Snapshots: SnapshotsConfig{Interval: 90 * time.Minute, Retain: 7, Directory: "/var/backups/drover"},
 	}
 	c.Client = ClientConfig{
 		Enabled: true, Servers: []string{"10.0.0.1:4647"}, NodeClass: "big", NodePool: "gpu",

@@ -220,6 +220,13 @@ func (k *checker) server() {
 	k.atLeast("server.eviction_hold", s.EvictionHold, time.Second)
 	k.oneOf("server.default_scheduler_config.scheduler_algorithm", s.Algorithm, "binpack", "spread")
 	k.joins("server.retry_join", s.RetryJoin)
+	if s.Snapshots.Interval != 0 {
+		k.atLeast("server.snapshots.interval", s.Snapshots.Interval, time.Minute)
+	}
+	k.between("server.snapshots.retain", s.Snapshots.Retain, 1, 10_000)
+	if d := s.Snapshots.Directory; d != "" && !filepath.IsAbs(d) {
+		k.fail("server.snapshots.directory", "want an absolute path, not %q", d)
+	}
 }
 
 func (k *checker) client() {

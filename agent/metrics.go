@@ -22,10 +22,12 @@ type metrics struct {
 	commits       *prometheus.CounterVec
 	commitSeconds prometheus.Observer
 	termsLed      prometheus.Counter
-	passSeconds   prometheus.Observer
-	placed        prometheus.Counter
-	stopped       prometheus.Counter
-	refused       prometheus.Counter
+
+	backupFailures prometheus.Counter
+	passSeconds    prometheus.Observer
+	placed         prometheus.Counter
+	stopped        prometheus.Counter
+	refused        prometheus.Counter
 }
 
 // Results of reading the configuration anew, and of a proposal.
@@ -102,6 +104,7 @@ func (m *metrics) watchServer(s *server) {
 	m.stopped = m.counter("drover_sched_copies_stopped_total").WithLabelValues()
 	m.refused = m.counter("drover_sched_refused_total").WithLabelValues()
 
+	m.watchBackups(&s.backups)
 	m.gauge("drover_raft_leader", func() float64 { return boolGauge(s.term.Load() != nil) })
 	m.gauge("drover_raft_term", func() float64 { return float64(s.raft.Term()) })
 	m.gauge("drover_raft_applied_index", func() float64 { return float64(s.store.Snapshot().Index()) })
@@ -133,6 +136,23 @@ func (m *metrics) watchServer(s *server) {
 			}
 		}
 		return float64(n)
+	})
+}
+
+// watchBackups adds what a server says of its scheduled snapshots.
+func (m *metrics) watchBackups(b *backups) {
+	m.backupFailures = m.counter("drover_snapshot_failures_total").WithLabelValues()
+	m.gauge("drover_snapshot_last_success_timestamp_seconds", func() float64 {
+		newest, _, _ := b.stats()
+		return float64(max(newest.UnixMilli(), 0)) / 1000
+	})
+	m.gauge("drover_snapshot_files", func() float64 {
+		_, count, _ := b.stats()
+		return float64(count)
+	})
+	m.gauge("drover_snapshot_bytes", func() float64 {
+		_, _, size := b.stats()
+		return float64(size)
 	})
 }
 

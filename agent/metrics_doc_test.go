@@ -107,5 +107,6 @@ const metricsAfter = `
 | ` + "`max(drover_jobs_blocked) > 0`" + ` for 10 min | copies find no place: ` + "`drover job why`" + ` |
 | ` + "`max(drover_eviction_guard_holding) > 0`" + ` | much of a pool fell silent at once: see [the eviction guard](operations.md#the-eviction-guard) |
 | ` + "`min(drover_client_healthy) == 0`" + ` for 5 min | a machine gets no orders |
+| ` + "`increase(drover_snapshot_failures_total[1h]) > 0`" + ` | a server cannot save the cluster's state: its log says why |
 | ` + "`max(drover_raft_last_contact_seconds) > 10`" + ` | a server does not hear the leader |
 `

@@ -13,7 +13,7 @@ import (
 func liveKeys() []string {
 	return []string{
 		"log_level", "leave_on_interrupt", "leave_on_terminate",
-		"server.retry_join", "server.retry_interval",
+		"server.retry_join", "server.retry_interval", "server.snapshots.interval", "server.snapshots.retain", "server.snapshots.directory",
 		"client.meta",
 	}
 }

@@ -34,6 +34,7 @@ type server struct {
 	standing atomic.Pointer[standing] // as last noted in this life
 	down     atomic.Pointer[string]   // why this server has left raft until it is started again; nil while it has not
 
+	backups  backups
 	departed departed // servers that were removed a moment ago
 
 	admitted chan struct{} // closed once this server may take part in raft; see admit
@@ -42,6 +43,7 @@ type server struct {
 
 func openServer(a *Agent) (*server, error) {
 	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{})}
+	s.backups.s = s
 	s.letIn = sync.OnceFunc(func() { close(s.admitted) })
 	s.fsm = &fsm{store: s.store, count: a.metrics.countApplied(), outgrown: func(err error) {
 		s.log.Error("upgrade this agent: it cannot follow the cluster any more", "error", err)
@@ -91,6 +93,7 @@ func (s *server) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.adoptCluster(ctx) })
 	g.Go(func() error { return s.audit(ctx) })
+	g.Go(func() error { return s.backups.run(ctx) })
 	g.Go(func() error {
 		s.relay.run(ctx, s.handOn)
 		return ctx.Err()

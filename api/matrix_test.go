@@ -108,6 +108,7 @@ func fixtures() map[string]fixture {
 		routeProfile:        {id: func(*matrix) string { return "goroutine" }, unknown: CodeNotFound},
 		routeAgentJoin:      {query: "address=10.0.0.9"},
 		routeForceLeave:     {query: "node=gone"},
+		routeSnapshotFiles:  {},
 		routeAgentLeave:     {body: func(*matrix) any { return LeaveRequest{Force: true} }},
 		routeHostStats:      {},
 		routeOpenAPI:        {},

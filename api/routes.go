@@ -75,6 +75,7 @@ func Routes() []Route {
 		verbRoutes(),
 		toolRoutes(),
 		leaveRoutes(),
+		backupRoutes(),
 		watchingRoutes(),
 		whyRoutes(),
 		protocolRoutes(),

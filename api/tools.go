@@ -24,6 +24,8 @@ type Tools interface {
 	ForceLeave(ctx context.Context, id string, local bool) error
 	// Leave takes this agent out of the cluster and ends it; force, although allocations run here. On an error it stays.
 	Leave(ctx context.Context, force bool) (*LeaveResponse, error)
+	// Snapshots lists the scheduled snapshots on this server's disk.
+	Snapshots(ctx context.Context) (*SnapshotFiles, error)
 	// HostStats measures the machine.
 	HostStats(ctx context.Context) (*HostStats, error)
 }

@@ -39,6 +39,10 @@ func (f toolsFake) Leave(_ context.Context, force bool) (*LeaveResponse, error) 
 	return &LeaveResponse{NodeID: f.a.id, Name: f.a.id, Client: true, Allocations: 2}, nil
 }
 
+func (f toolsFake) Snapshots(context.Context) (*SnapshotFiles, error) {
+	return &SnapshotFiles{NodeID: f.a.id, Retain: 24}, nil
+}
+
 func (f toolsFake) HostStats(context.Context) (*HostStats, error) {
 	return &HostStats{NodeID: f.a.id}, nil
 }

@@ -21,6 +21,7 @@ func newOperator(a *app) *cobra.Command {
 			newSnapshotSave(a),
 			newSnapshotRestore(a),
 			newSnapshotInspect(a),
+			newSnapshotList(a),
 		),
 		noun("evictions", "The guard that keeps a network fault from moving everything", "  drover operator evictions status",
 			newEvictionsStatus(a),
