@@ -39,7 +39,7 @@ checks a file.
 	}
 	fmt.Fprintf(&b, reloadProse, strings.Join(live, ", "))
 	b.WriteString(deviceProse)
-	b.WriteString("\nAn example for three machines is `dist/drover.hcl`.\n")
+	b.WriteString("\nExamples: `dist/drover.hcl` for three machines that are servers and run work, and `dist/examples` for a laptop, a server, a machine that\nruns work, and a server in production.\n")
 	if *rewrite {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
