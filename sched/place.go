@@ -53,7 +53,7 @@ type placer struct {
 
 // firstLook is how many candidates a bucket is filled with at first. Each further look keeps lookMore times as many.
 const (
-	firstLook = 64
+	firstLook = 128
 	lookMore  = 8
 )
 
@@ -72,7 +72,11 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	for _, nodes := range u.groups {
 		p.plain = p.plain && len(nodes) == 0
 	}
-	p.look(true)
+	if p.only != nil && p.plain && !p.named && len(a.uniques) == 0 {
+		p.glance()
+	} else {
+		p.look(true)
+	}
 	if len(a.spreads) > 0 {
 		for pos, copies := range u.groups[a.group.Name] {
 			if l.open(a, pos) {
@@ -112,6 +116,28 @@ func (p *placer) look(first bool) {
 		score := p.score(c, pos)
 		if score > b.best.score && p.queue.stamps[pos] == 0 { // of equal ones the first is better
 			b.offer(candidate{pos: pos, score: score}, p.queue.keep)
+		}
+	}
+}
+
+// glance is the first look for a group that asks for nothing but cpu, memory and disk, wishes for nothing, and has no copies yet:
+// most groups. It does what look would do in half the time, for its loop calls nothing.
+func (p *placer) glance() {
+	v, b, keep := p.view, p.only, p.queue.keep
+	class, free, heft := p.ledger.class, p.ledger.free, p.ledger.heft
+	for pos, works := range p.ledger.works {
+		if !works {
+			continue
+		}
+		c := &v.classes[class[pos]]
+		if !c.asked {
+			v.look(c, pos)
+		}
+		if !c.suits || !within(c.want, free[pos]) {
+			continue
+		}
+		if score := c.fit(heft[pos]); score > b.best.score {
+			b.offer(candidate{pos: pos, score: score}, keep)
 		}
 	}
 }
