@@ -106,6 +106,9 @@ func (a *archiveReader) store(ctx context.Context, tr *tar.Reader) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if n == 0 && errors.Is(err, tar.ErrHeader) {
+			return errors.New("it is no tar archive; give what `docker save`, `podman save` or `skopeo copy … oci-archive:FILE` writes")
+		}
 		if err != nil {
 			return err
 		}

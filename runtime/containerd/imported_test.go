@@ -363,7 +363,7 @@ func testRefusedArchives(t *testing.T, h *host) {
 		want string
 	}{
 		"nothing":                 {nil, "app:1", "not a usable image"},
-		"no archive":              {[]byte(strings.Repeat("no tar at all", 1000)), "app:1", "not a usable image"},
+		"no archive":              {[]byte(strings.Repeat("no tar at all", 1000)), "app:1", "it is no tar archive; give what `docker save`"},
 		"no image":                {zipped(t, bytes.Repeat([]byte{0}, 4096)), "app:1", "not a usable image"},
 		"no name":                 {func() []byte { l := newLayout(t); return l.tar(l.add(own, false)) }(), "", "--name"},
 		"a bad name":              {dockerSave(t, map[string]v1.Image{"app:1": own}), "App", "cannot be given"},
