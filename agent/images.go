@@ -113,7 +113,7 @@ func (k *images) round(ctx context.Context, fetches *errgroup.Group) error {
 		}
 	}
 	if resp.Report && len(resp.Drop) == 0 {
-		return k.report(ctx, held)
+		return k.report(ctx)
 	}
 	return nil
 }
@@ -268,8 +268,13 @@ func (k *images) tell(ctx context.Context, img *state.Image, restored bool, requ
 	return index, err
 }
 
-// report says which images are here.
-func (k *images) report(ctx context.Context, held []state.Image) error {
+// report says which images are here: now, and not when orders were asked for. An image that was imported meanwhile would be taken for
+// lost, and fetched once more than it was asked for.
+func (k *images) report(ctx context.Context) error {
+	held, err := k.store.HeldImages(ctx)
+	if err != nil {
+		return err
+	}
 	req := &api.ImageHoldRequest{NodeID: k.a.id.NodeID, ClusterID: k.a.clusterID(), Boot: k.a.boot()}
 	for i := range held {
 		req.Digests = append(req.Digests, held[i].Digest)

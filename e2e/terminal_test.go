@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"strings"
 	"sync"
@@ -137,11 +138,7 @@ func (x *terminal) shows(text string) {
 // ends waits for the command's end: with this exit code, and the terminal as it was.
 func (x *terminal) ends(code int) {
 	x.t.Helper()
-	select {
-	case <-x.ended:
-	case <-time.After(30 * time.Second):
-		x.t.Fatalf("the command goes on; it shows %q", x.screen())
-	}
+	x.awaitEnd()
 	if got := x.cmd.ProcessState.ExitCode(); got != code {
 		x.t.Errorf("exit code %d, want %d; it shows %q", got, code, x.screen())
 	}
@@ -150,8 +147,21 @@ func (x *terminal) ends(code int) {
 	}
 }
 
+// awaitEnd waits for the command's end, however it ends.
+func (x *terminal) awaitEnd() {
+	x.t.Helper()
+	select {
+	case <-x.ended:
+	case <-time.After(30 * time.Second):
+		x.t.Fatalf("the command goes on; it shows %q", x.screen())
+	}
+}
+
 // TestTerminal runs commands as people do, on a terminal, against a machine that the asked agent has to reach itself.
 func TestTerminal(t *testing.T) {
+	hangups := make(chan os.Signal, 1) // under nohup the commands would inherit that they are ignored
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	h := form(t, herd.Options{Servers: 1, Clients: 1, Driver: herd.DriverExec})
 	ask, target := h.Nodes[0], h.Nodes[1]
 	shell := work{id: "shell", copies: 1, node: target.Name, config: `command = "/bin/sh"` + "\n" + `args = ["-c", "echo begun; exec sleep 100000"]`}
@@ -240,7 +250,7 @@ func leaveInside(t *testing.T, ask *herd.Node) {
 		"an escape":   {[]string{"-e", "!"}, func(x *terminal) { x.typed(enter + "!."); x.ends(130) }},
 		"no terminal": {[]string{"-t=false"}, func(x *terminal) { x.typed(ctrlC); x.ends(130) }},
 		"ended":       {nil, func(x *terminal) { _ = x.cmd.Process.Signal(syscall.SIGTERM); x.ends(130) }},
-		"hung up":     {nil, func(x *terminal) { _ = x.cmd.Process.Signal(syscall.SIGHUP); <-x.ended }}, // its window is closed
+		"hung up":     {nil, func(x *terminal) { _ = x.cmd.Process.Signal(syscall.SIGHUP); x.awaitEnd() }}, // its window is closed
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append(append([]string{"exec"}, c.flags...), "shell", "sh", "-c", "echo pid-$$; exec sleep 1000")
