@@ -17,10 +17,15 @@ import (
 	"github.com/drover-io/drover/e2e/herd"
 )
 
-// apart is a cluster whose servers run no work, so that what is done to them is done to them alone.
-func apart(t *testing.T) *herd.Herd {
+// apart is a cluster whose servers run no work, so that what is done to them is done to them alone, and work for it: containers, or
+// without root plain processes.
+func apart(t *testing.T) (*herd.Herd, work) {
 	t.Helper()
-	return form(t, herd.Options{Servers: 3, Clients: 2, Driver: herd.DriverExec, ServersOnly: true})
+	w, driver := work{id: "web", copies: 4}, herd.DriverExec
+	if herd.Inside() && herd.OuterUID() == 0 {
+		w.image, driver = helloImage(t), herd.DriverContainerd
+	}
+	return form(t, herd.Options{Servers: 3, Clients: 2, Driver: driver, ServersOnly: true}), w
 }
 
 // started names every process of hello on the machines for ever: PID and start time.
@@ -84,11 +89,11 @@ func settled(t *testing.T, ask *herd.Node, job string, copies int) {
 }
 
 // TestEveryServerMoves: all servers stop, get other addresses and start again. The quorum forms by itself, the machines that ran on
-// find it, and no process is touched.
+// find it, and no container is touched.
 func TestEveryServerMoves(t *testing.T) {
-	h := apart(t)
+	h, web := apart(t)
 	workers, servers := h.Nodes[3:], h.Nodes[:3]
-	command(t, workers[0], 0, "job", "run", work{id: "web", copies: 4}.file(t))
+	command(t, workers[0], 0, "job", "run", web.file(t))
 	settled(t, workers[0], "web", 4)
 	written(t, "members.json", func(text string) bool { return strings.Count(text, ":4648") == 5 }, servers...)
 	before := started(workers)
@@ -128,17 +133,20 @@ func TestEveryServerMoves(t *testing.T) {
 	}
 	settled(t, workers[0], "web", 4)
 	sameProcesses(t, workers, before)
-	command(t, workers[1], 0, "job", "run", work{id: "after", copies: 1}.file(t))
+	command(t, workers[1], 0, "job", "run", work{id: "after", copies: 1, image: web.image}.file(t))
 }
 
 // TestRecoverFromOneServer: two of three servers lose their data. `operator recover` on the third brings the cluster back, and no
-// process is touched.
+// container is touched.
 func TestRecoverFromOneServer(t *testing.T) {
-	h := apart(t)
+	h, web := apart(t)
 	workers, survivor := h.Nodes[3:], h.Nodes[0]
-	command(t, workers[0], 0, "job", "run", work{id: "web", copies: 4}.file(t))
+	command(t, workers[0], 0, "job", "run", web.file(t))
 	settled(t, workers[0], "web", 4)
 	before := started(workers)
+	if len(before) != 4 {
+		t.Fatalf("processes: %v, want 4", before)
+	}
 	says(t, command(t, survivor, 1, "operator", "recover", "--yes"), "has a leader")
 	written(t, "standing.json", func(text string) bool { return strings.Contains(text, "Commit") }, survivor)
 	for _, n := range h.Nodes[1:3] {
