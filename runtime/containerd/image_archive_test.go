@@ -111,26 +111,10 @@ func (w *memWriter) Commit(_ context.Context, size int64, expected digest.Digest
 	return nil
 }
 
-// readImages is an import as far as it goes without a daemon.
-func readImages(ctx context.Context, m *memStore, r io.Reader, name string) ([]state.Image, error) {
-	in := &importStore{Store: m, prefix: "test-"}
-	top, err := readArchive(ctx, in, r)
-	if err != nil {
-		return nil, err
-	}
-	targets, err := pickImages(ctx, in, top, name)
-	if err != nil {
-		return nil, err
-	}
-	var all []state.Image
-	for _, t := range targets {
-		img, err := describe(ctx, in, t)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, img)
-	}
-	return all, nil
+// importInto is an import as far as it goes without a daemon.
+func importInto(ctx context.Context, m *memStore, r io.Reader, name string) ([]state.Image, error) {
+	_, all, err := readImages(ctx, &importStore{Store: m, prefix: "test-"}, r, name)
+	return all, err
 }
 
 // entry is a file of an archive.
@@ -201,7 +185,7 @@ func TestLinksInArchives(t *testing.T) {
 		"hardlink": {{name: "real.tar", data: aLayer}, {name: "abc/layer.tar", link: "real.tar", kind: tar.TypeLink}},
 	} {
 		data := tarOf(t, append(layer, entry{name: "c.json", data: savedConfig()}, entry{name: "manifest.json", data: manifest})...)
-		got, err := readImages(t.Context(), newMemStore(), bytes.NewReader(data), "")
+		got, err := importInto(t.Context(), newMemStore(), bytes.NewReader(data), "")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -241,7 +225,7 @@ func TestArchivesThatWouldFillTheMemory(t *testing.T) {
 	} {
 		var before, after goruntime.MemStats
 		goruntime.ReadMemStats(&before)
-		_, err := readImages(t.Context(), newMemStore(), bytes.NewReader(c.data), "app:1")
+		_, err := importInto(t.Context(), newMemStore(), bytes.NewReader(c.data), "app:1")
 		goruntime.ReadMemStats(&after)
 		if !errors.Is(err, runtime.ErrBadImage) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %.300v, want %q", name, err, c.want)
@@ -284,7 +268,7 @@ func FuzzArchive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := newMemStore()
-		got, err := readImages(t.Context(), m, bytes.NewReader(data), "")
+		got, err := importInto(t.Context(), m, bytes.NewReader(data), "")
 		if err != nil {
 			return
 		}

@@ -70,21 +70,9 @@ func (d *Driver) ImportImage(ctx context.Context, archive io.Reader, name string
 
 // importArchive stores the content and makes images of it.
 func (d *Driver) importArchive(ctx context.Context, s *session, in *importStore, r io.Reader, name string) ([]state.Image, error) {
-	top, err := readArchive(ctx, in, r)
+	targets, all, err := readImages(ctx, in, r, name)
 	if err != nil {
 		return nil, err
-	}
-	targets, err := pickImages(ctx, in, top, name)
-	if err != nil {
-		return nil, err
-	}
-	var all []state.Image
-	for _, t := range targets {
-		img, err := describe(ctx, in, t)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, img)
 	}
 	var made []string
 	for i, t := range targets {
@@ -111,6 +99,25 @@ type importTarget struct {
 // plain is the root without what the archive says beside it.
 func (t importTarget) plain() ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: t.root.MediaType, Digest: t.root.Digest, Size: t.root.Size}
+}
+
+// readImages reads an archive into the store, picks the images to import, and says what each is.
+func readImages(ctx context.Context, in *importStore, r io.Reader, name string) (targets []importTarget, all []state.Image, err error) {
+	top, err := readArchive(ctx, in, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if targets, err = pickImages(ctx, in, top, name); err != nil {
+		return nil, nil, err
+	}
+	for _, t := range targets {
+		img, err := describe(ctx, in, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, img)
+	}
+	return targets, all, nil
 }
 
 // pickImages says which images the archive holds, and their names.
