@@ -9,6 +9,7 @@ type Held struct {
 	DiskMB   int      // MiB
 	Ports    *PortSet // by the host's numbers
 	Named    int      // allocations that hold cores or devices; which ones, their rows say
+	Orders   Orders   // what the node is to be told
 }
 
 // HeldOn is what allocations hold on a node, provided that it is not down: nothing is held on a node that is.
@@ -18,18 +19,23 @@ func (s *Snapshot) HeldOn(nodeID string) Held {
 }
 
 // account notes that a row of an allocation takes the place of another; nil is none. What an allocation holds does not change while
-// it lives.
+// it lives, nor does its node. The entry of a node stays as long as the node: what it was told is remembered when nothing is left.
 func (s *Snapshot) account(old, row *Alloc) {
-	held, holds := old != nil && !old.TerminalClient(), row != nil && !row.TerminalClient()
-	switch {
+	one := row
+	if row == nil {
+		one = old
+	}
+	was := s.HeldOn(one.NodeID)
+	h := was
+	switch held, holds := old != nil && !old.TerminalClient(), row != nil && !row.TerminalClient(); {
 	case holds && !held:
-		s.held.Set(row.NodeID, s.HeldOn(row.NodeID).with(row, 1))
+		h = h.with(row, 1)
 	case held && !holds:
-		if h := s.HeldOn(old.NodeID).with(old, -1); h.Allocs > 0 {
-			s.held.Set(old.NodeID, h)
-		} else {
-			s.held.Delete(old.NodeID)
-		}
+		h = h.with(old, -1)
+	}
+	h.Orders = h.Orders.order(s.index, old, row)
+	if h != was {
+		s.held.Set(one.NodeID, h)
 	}
 }
 

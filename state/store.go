@@ -66,6 +66,7 @@ func (s *Snapshot) apply(index, term uint64, cmd Command) (*Snapshot, any, *chan
 	if err != nil {
 		return s.at(index), err, &changes{}
 	}
+	t.changes.orders = func(nodeID string) bool { return t.next.OrdersOf(nodeID).At == index }
 	t.changes.meta = t.changes.meta || s.meta.announced() != t.next.meta.announced()
 	return t.next, result, &t.changes
 }

@@ -143,6 +143,7 @@ func (t *tx) putNode(n *Node) {
 func (t *tx) removeNode(n *Node) {
 	t.next.nodes.remove(n.ID)
 	t.hold(n.ID, nil)
+	t.next.held.Delete(n.ID)
 	t.next.nodesDirty.retire(n.ID, t.index)
 	t.changes.nodes = append(t.changes.nodes, n.ID)
 }

@@ -21,6 +21,7 @@ const (
 	keyAllocs
 	keyAlloc
 	keyNodeAllocs
+	keyNodeOrders
 	keyJobAllocs
 	keyNodePools
 	keyNodePool
@@ -57,6 +58,10 @@ func KeyAlloc(id string) Key { return Key{kind: keyAlloc, a: id} }
 
 // KeyNodeAllocs changes with every allocation of one node.
 func KeyNodeAllocs(nodeID string) Key { return Key{kind: keyNodeAllocs, a: nodeID} }
+
+// KeyNodeOrders changes when a node is to be told something about its allocations: one more is to run there, or one no longer. What
+// the node itself says does not change it.
+func KeyNodeOrders(nodeID string) Key { return Key{kind: keyNodeOrders, a: nodeID} }
 
 // KeyJobAllocs changes with every allocation of one job.
 func KeyJobAllocs(namespace, id string) Key { return Key{kind: keyJobAllocs, a: namespace, b: id} }
@@ -133,6 +138,7 @@ type changes struct {
 	pools  []string
 	images []string // digests
 	allocs []*Alloc
+	orders func(nodeID string) bool // reports whether the node's Orders changed; asked about nodes of allocs only
 }
 
 func (c *changes) any() bool {
@@ -177,6 +183,9 @@ func (ws *watchers) wake(c *changes) {
 	for _, a := range c.allocs {
 		ws.fire(KeyAlloc(a.ID))
 		ws.fire(KeyNodeAllocs(a.NodeID))
+		if k := KeyNodeOrders(a.NodeID); len(ws.byKey[k]) > 0 && c.orders(a.NodeID) {
+			ws.fire(k)
+		}
 		ws.fire(KeyJobAllocs(a.Namespace, a.JobID))
 	}
 }

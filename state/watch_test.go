@@ -32,6 +32,7 @@ func TestOnlyChangedKeysWake(t *testing.T) {
 		"allocs": KeyAllocs(), "alloc": KeyAlloc(a.ID), "other alloc": KeyAlloc("x"), "n1's": KeyNodeAllocs("n1"),
 		"n2's": KeyNodeAllocs("n2"), "a's": KeyJobAllocs("default", "a"), "b's": KeyJobAllocs("default", "b"),
 		"pools": KeyNodePools(), "pool gpu": KeyNodePool("gpu"), "pool default": KeyNodePool("default"),
+		"orders of n1": KeyNodeOrders("n1"), "orders of n2": KeyNodeOrders("n2"),
 	}
 	full, half := record(j, []int{9}, []int{0}), record(j, []int{2, 9}, []int{0, 0})
 	half.Atomic = true
@@ -50,7 +51,7 @@ func TestOnlyChangedKeysWake(t *testing.T) {
 		{"node", SetEligibility{NodeID: "n2", Eligibility: NodeIneligible}, []string{"all", "nodes", "node n2"}},
 		{"report", reportOf(a, 1, 1, ClientRunning), []string{"all", "allocs", "alloc", "n1's", "a's"}},
 		{"ignored report", reportOf(a, 1, 1, ClientFailed), nil},
-		{"placement", h.planCommand(record(j, []int{1}, []int{0}), "n1"), []string{"all", "allocs", "n1's", "a's"}},
+		{"placement", h.planCommand(record(j, []int{1}, []int{0}), "n1"), []string{"all", "allocs", "n1's", "a's", "orders of n1"}},
 		{"dropped copy", h.planCommand(full, "n1"), []string{"all"}},
 		{"dropped record", halfPlan, []string{"all"}},
 		{"level", RaiseLevel{Term: testTerm, Level: 2}, []string{"all", "meta"}},
