@@ -7,7 +7,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := build
-.PHONY: help build deps deps-test demo test check test-unit test-cli man fuzz drills bench bench-sched bench-c1m bench-blocked fmt clean
+.PHONY: help build deps deps-test deps-bench demo test check test-unit test-cli man fuzz drills bench bench-sched bench-c1m bench-blocked bench-api fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ $(BIN)/hello: $(wildcard examples/hello/*.go)
 
 deps-test:
 	@WITH_TESTS=1 bash dist/deps.sh
+
+deps-bench:
+	@WITH_ETCD=1 bash dist/deps.sh
 
 deps: ## install the Debian packages that the demo and the tests need and that are missing
 	@bash dist/deps.sh
@@ -70,6 +73,10 @@ bench-c1m: build ## place a million copies on 5,000 simulated nodes, and check t
 bench-blocked: build ## measure what 10,000 jobs that fit nowhere cost the others (BLOCKED="--nodes 100 --blocked 1000 --for 10s")
 	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-blocked ./e2e/benchblocked
 	@$(BIN)/bench-blocked --drover $(BIN)/drover $(BLOCKED)
+
+bench-api: deps-bench build ## measure registrations beside etcd, reads, 10,000 watchers, a restart with 1,000,000 allocs (API="--only reads --runs 1")
+	@CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-api ./e2e/benchapi
+	@$(BIN)/bench-api --drover $(BIN)/drover $(API)
 
 fmt: ## format the Go code
 	gofmt -w $$(git ls-files '*.go')

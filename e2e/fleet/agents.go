@@ -122,7 +122,7 @@ func simulate(in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
 		return fmt.Errorf("read the order: %w", err)
 	}
-	if err := raiseFileLimit(uint64(3*o.Plan.Nodes) + 64); err != nil {
+	if err := RaiseFileLimit(uint64(3*o.Plan.Nodes) + 64); err != nil {
 		return err
 	}
 	base, err := api.New(api.Config{Addr: "http://peer.invalid", Retries: -1, HTTPClient: &http.Client{Transport: &http.Transport{

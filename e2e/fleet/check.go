@@ -36,7 +36,7 @@ func Check(ctx context.Context, servers Servers, views []*api.StateView, wanted 
 		return v, err
 	}
 	live, held := map[slot]int{}, map[string]state.AllocResources{}
-	err = pages(func(q api.QueryOptions) ([]api.AllocListItem, api.QueryMeta, error) {
+	err = Pages(func(q api.QueryOptions) ([]api.AllocListItem, api.QueryMeta, error) {
 		return leader.API.Allocations(ctx, q)
 	}, func(a api.AllocListItem) {
 		v.see(a, live, held)
@@ -45,7 +45,7 @@ func Check(ctx context.Context, servers Servers, views []*api.StateView, wanted 
 		return v, fmt.Errorf("list the allocations: %w", err)
 	}
 	v.count(live, wanted)
-	err = pages(func(q api.QueryOptions) ([]api.NodeListItem, api.QueryMeta, error) { return leader.API.Nodes(ctx, q) }, func(n api.NodeListItem) {
+	err = Pages(func(q api.QueryOptions) ([]api.NodeListItem, api.QueryMeta, error) { return leader.API.Nodes(ctx, q) }, func(n api.NodeListItem) {
 		if h, r := held[n.ID], n.Resources; h.CPU > r.CPU || h.MemoryMB > r.MemoryMB || h.DiskMB > r.DiskMB {
 			v.Overcommitted++
 		}
@@ -98,26 +98,32 @@ func (v *Verdict) count(live map[slot]int, wanted map[string]int) {
 
 // compare says whether the servers hold the same.
 func (v *Verdict) compare(views []*api.StateView) {
-	v.HashesEqual = len(views) > 0
-	for _, other := range views {
-		first := views[0]
-		v.Index = first.Index
-		if other.Index != first.Index || len(other.Tables) != len(first.Tables) {
-			v.HashesEqual = false
-			v.Differs = append(v.Differs, fmt.Sprintf("%s is at index %d", other.NodeID, other.Index))
-			continue
-		}
-		for i, t := range other.Tables {
-			if t != first.Tables[i] && !slices.Contains(v.Differs, t.Name) {
-				v.HashesEqual = false
-				v.Differs = append(v.Differs, t.Name)
-			}
-		}
+	v.Differs = Differences(views)
+	v.HashesEqual = len(views) > 0 && len(v.Differs) == 0
+	if len(views) > 0 {
+		v.Index = views[0].Index
 	}
 }
 
-// pages reads a whole list, page by page.
-func pages[T any](read func(api.QueryOptions) ([]T, api.QueryMeta, error), each func(T)) error {
+// Differences names the tables in which servers differ from the first of them, and those servers that are at another index.
+func Differences(views []*api.StateView) (differs []string) {
+	for _, other := range views {
+		first := views[0]
+		if other.Index != first.Index || len(other.Tables) != len(first.Tables) {
+			differs = append(differs, fmt.Sprintf("%s is at index %d", other.NodeID, other.Index))
+			continue
+		}
+		for i, t := range other.Tables {
+			if t != first.Tables[i] && !slices.Contains(differs, t.Name) {
+				differs = append(differs, t.Name)
+			}
+		}
+	}
+	return differs
+}
+
+// Pages reads a whole list, page by page.
+func Pages[T any](read func(api.QueryOptions) ([]T, api.QueryMeta, error), each func(T)) error {
 	q := api.QueryOptions{PerPage: api.MaxPage}
 	for {
 		items, meta, err := read(q)

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raiseFileLimit lets this process have as many files open as the system allows: every agent has its own connections.
-func raiseFileLimit(want uint64) error {
+// RaiseFileLimit lets this process have as many files open as the system allows: every agent has its own connections.
+func RaiseFileLimit(want uint64) error {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)

@@ -53,7 +53,7 @@ func StartServers(ctx context.Context, drover, dir string, n int, raftTimeout ti
 	if _, fileSystem := gauge.DiskOf(dir); fileSystem == "tmpfs" || fileSystem == "ramfs" {
 		return nil, fmt.Errorf("%s is in memory (%s): an fsync there means nothing; name a directory on a disk with --dir", dir, fileSystem)
 	}
-	ports, err := freePorts(3 * n)
+	ports, err := FreePorts(3 * n)
 	if err != nil {
 		return nil, err
 	}
@@ -111,8 +111,8 @@ server {
 	return s, err
 }
 
-// freePorts are TCP ports of the loopback interface that nobody listens on.
-func freePorts(n int) ([]int, error) {
+// FreePorts are TCP ports of the loopback interface that nobody listens on.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	var held []net.Listener
 	defer func() {
@@ -207,6 +207,9 @@ func (s *Server) State(ctx context.Context) (*api.StateView, error) {
 	v, _, err := s.API.State(ctx, api.QueryOptions{Stale: true})
 	return v, err
 }
+
+// HTTP is the address of the users' listener, host and port.
+func (s *Server) HTTP() string { return strings.TrimPrefix(s.API.Addr(), "http://") }
 
 // ID is the server's node ID.
 func (s *Server) ID(ctx context.Context) (string, error) {
