@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -14,26 +16,24 @@ import (
 // spot names a place in a job as state.FieldError does.
 type spot struct{ group, task, field string }
 
-// builder turns a shaped tree into a state.Job by the JSON names of the table, and remembers where everything was written.
+// builder turns a shaped tree into a state.Job by the JSON names of the table.
 type builder struct {
 	*collector
-	places map[spot]hcl.Range
+	job    *node
+	text   []byte
+	places map[spot]hcl.Range // where everything was written, once something is to be said of it
 }
 
 // build returns nil after an error.
 func (c *collector) build(job *node) *state.Job {
-	b := &builder{collector: c, places: map[spot]hcl.Range{}}
-	object := b.object(job, spot{})
-	if c.hasErrors() {
-		return nil
-	}
-	text, err := json.Marshal(object)
-	if len(text) > MaxJob {
-		c.errorf(job.at, "the job has %d bytes once everything is filled in; it may have %d", len(text), MaxJob)
+	b := &builder{collector: c, job: job, text: make([]byte, 0, 4096)}
+	err := b.object(job)
+	if len(b.text) > MaxJob {
+		c.errorf(job.at, "the job has %d bytes once everything is filled in; it may have %d", len(b.text), MaxJob)
 		return nil
 	}
 	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(text))
+		dec := json.NewDecoder(bytes.NewReader(b.text))
 		dec.DisallowUnknownFields()
 		var j state.Job
 		if err = dec.Decode(&j); err == nil {
@@ -47,51 +47,128 @@ func (c *collector) build(job *node) *state.Job {
 	return nil
 }
 
-// object returns a node as JSON, and notes the places of everything in it.
-func (b *builder) object(n *node, at spot) map[string]any {
-	b.places[at] = n.at
-	m := map[string]any{}
+// object writes a node as JSON.
+func (b *builder) object(n *node) error {
+	b.text = append(b.text, '{')
 	if n.LabelKey != "" && n.attrs["id"].value == nil {
-		m[n.LabelKey] = n.label
+		b.name(n.LabelKey)
+		if err := b.value(n.label); err != nil {
+			return err
+		}
 	}
 	for name, a := range n.attrs {
-		f := n.schema.attrs[name]
+		if f := n.schema.attrs[name]; !a.bad && len(f.JSON) > 0 && !empty(a.value) {
+			b.name(f.JSON[0])
+			if err := b.value(a.value); err != nil {
+				return err
+			}
+		}
+	}
+	var written []string
+	for i, k := range n.kids {
+		key := k.key()
+		if slices.Contains(written, key) {
+			continue
+		}
+		written = append(written, key)
+		b.name(key)
+		if err := b.kids(n.kids[i:], key); err != nil {
+			return err
+		}
+	}
+	b.text = append(b.text, '}')
+	return nil
+}
+
+// kids writes the value of a key: one block, or the list of all of those that have this key.
+func (b *builder) kids(kids []*node, key string) error {
+	if k := kids[0]; k.Type == TypeBlock && !k.List {
+		return b.object(k)
+	}
+	b.text = append(b.text, '[')
+	for i, k := range kids {
+		if k.key() != key {
+			continue
+		}
+		if i > 0 {
+			b.text = append(b.text, ',')
+		}
+		if err := b.object(k); err != nil {
+			return err
+		}
+	}
+	b.text = append(b.text, ']')
+	return nil
+}
+
+// key is the JSON name that a block stands under.
+func (n *node) key() string {
+	if n.Path == "network.port" && n.has("static") {
+		return n.JSON[1]
+	}
+	return n.JSON[0]
+}
+
+// name writes the name of a member. Names of the table need no escapes.
+func (b *builder) name(name string) {
+	if b.text[len(b.text)-1] != '{' {
+		b.text = append(b.text, ',')
+	}
+	b.text = append(append(append(b.text, '"'), name...), '"', ':')
+}
+
+// value writes the value of an attribute.
+func (b *builder) value(v any) error {
+	switch v := v.(type) {
+	case int64:
+		b.text = strconv.AppendInt(b.text, v, 10)
+		return nil
+	case bool:
+		b.text = strconv.AppendBool(b.text, v)
+		return nil
+	case string:
+		if harmless(v) {
+			b.text = append(append(append(b.text, '"'), v...), '"')
+			return nil
+		}
+	}
+	text, err := json.Marshal(v)
+	b.text = append(b.text, text...)
+	return err
+}
+
+// harmless reports whether a string stands in JSON as it is.
+func harmless(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// note notes the places of everything in a node.
+func (b *builder) note(n *node, at spot) {
+	b.places[at] = n.at
+	for name, a := range n.attrs {
 		here := at.within(name)
 		b.places[here] = a.at
 		for key, r := range a.keys {
 			b.places[here.within(key)] = r
 		}
-		if !a.bad && len(f.JSON) > 0 && !empty(a.value) {
-			m[f.JSON[0]] = a.value
-		}
 	}
 	for _, k := range n.kids {
-		b.nest(m, k, at)
-	}
-	return m
-}
-
-// nest adds a block to its parent's object.
-func (b *builder) nest(m map[string]any, k *node, at spot) {
-	here, key := at.within(k.Name()), k.JSON[0]
-	switch k.Path {
-	case "group":
-		here = spot{group: k.label}
-	case "task":
-		here = spot{group: at.group, task: k.label}
-	case "network.port":
-		here = at.within(k.Name()).within(k.label)
-		if k.has("static") {
-			key = k.JSON[1]
+		here := at.within(k.Name())
+		switch k.Path {
+		case "group":
+			here = spot{group: k.label}
+		case "task":
+			here = spot{group: at.group, task: k.label}
+		case "network.port":
+			here = at.within(k.Name()).within(k.label)
 		}
+		b.note(k, here)
 	}
-	object := b.object(k, here)
-	if k.Type == TypeBlock && !k.List {
-		m[key] = object
-		return
-	}
-	list, _ := m[key].([]any)
-	m[key] = append(list, object)
 }
 
 func (s spot) within(name string) spot {
@@ -127,7 +204,7 @@ func (b *builder) check(j *state.Job) {
 	for _, p := range problems {
 		var f *state.FieldError
 		if !errors.As(p, &f) {
-			b.also(b.places[spot{}], "%v", p)
+			b.also(b.place(spot{}), "%v", p)
 			continue
 		}
 		at := b.place(spot{f.Group, f.Task, f.Field})
@@ -155,6 +232,10 @@ func (b *builder) ask(j *state.Job) {
 
 // place finds where a field was written, or the nearest thing around it.
 func (b *builder) place(s spot) hcl.Range {
+	if b.places == nil {
+		b.places = map[spot]hcl.Range{}
+		b.note(b.job, spot{})
+	}
 	for {
 		if at, ok := b.places[s]; ok {
 			return at

@@ -168,6 +168,11 @@ type schema struct {
 	attrs  map[string]*Field  // by HCL name, JSON-only ones too
 	blocks map[string]*schema // by HCL name
 	json   map[string]string  // JSON name → HCL name
+
+	sorted   []string          // what names returns
+	made     []*schema         // the blocks that a job has whether written or not, in the order of their names
+	required []*Field          // the attributes that must be there, in the order of their names
+	preset   map[string][2]any // default values by name: in services, in batch jobs, nil for none; nobody changes them
 }
 
 // rootSchema returns what may stand at the top of a file.
@@ -199,11 +204,46 @@ func buildSchema() *schema {
 			p.add(f, s)
 		}
 	}
+	root.settle(map[*schema]bool{})
 	return root
 }
 
+// settle works out what would be the same for every job.
+func (s *schema) settle(done map[*schema]bool) {
+	if done[s] {
+		return
+	}
+	done[s] = true
+	for n, f := range s.attrs {
+		if f.JSONOnly() {
+			continue
+		}
+		s.sorted = append(s.sorted, n)
+		service, _ := f.fallback(false)
+		batch, _ := f.fallback(true)
+		if f.Status == Works && (service != nil || batch != nil) {
+			s.preset[n] = [2]any{service, batch}
+		}
+	}
+	for n := range s.blocks {
+		s.sorted = append(s.sorted, n)
+	}
+	slices.Sort(s.sorted)
+	for _, n := range s.sorted {
+		if f := s.attrs[n]; f != nil && f.Required {
+			s.required = append(s.required, f)
+		}
+		if b := s.blocks[n]; b != nil {
+			if b.Type == TypeBlock && !b.List && b.Status == Works {
+				s.made = append(s.made, b)
+			}
+			b.settle(done)
+		}
+	}
+}
+
 func newSchema(f Field) *schema {
-	return &schema{Field: f, attrs: map[string]*Field{}, blocks: map[string]*schema{}, json: map[string]string{}}
+	return &schema{Field: f, attrs: map[string]*Field{}, blocks: map[string]*schema{}, json: map[string]string{}, preset: map[string][2]any{}}
 }
 
 func (s *schema) add(f Field, block *schema) {
@@ -218,17 +258,5 @@ func (s *schema) add(f Field, block *schema) {
 	}
 }
 
-// names returns every name that HCL may use in the block, sorted.
-func (s *schema) names() []string {
-	var names []string
-	for n, f := range s.attrs {
-		if !f.JSONOnly() {
-			names = append(names, n)
-		}
-	}
-	for n := range s.blocks {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
+// names returns every name that HCL may use in the block, sorted. The slice is the schema's.
+func (s *schema) names() []string { return s.sorted }

@@ -83,7 +83,7 @@ func (ev *evaluator) varFile(f Source, declared map[string]*declaration, strict 
 			return
 		}
 		for _, m := range v.members {
-			take(m.name, m.nameAt, &given{at: m.value.at, json: m.value})
+			take(m.name, m.nameAt.in(f.Name), &given{at: m.value.at.in(f.Name), json: m.value})
 		}
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
@@ -14,17 +15,25 @@ import (
 
 // jsonValue is a JSON value with its place.
 type jsonValue struct {
-	at      hcl.Range
+	at      stretch
 	plain   any // nil, bool, string or *big.Float; unused for the others
 	members []member
 	list    []*jsonValue
 	kind    byte // '{', '[' or 0
 }
 
+// stretch is a part of the text, from one byte to before another. A job has hundreds, and hcl.Range is eight words long.
+type stretch struct{ from, to int32 }
+
+// in is the stretch of a file.
+func (s stretch) in(file string) hcl.Range {
+	return hcl.Range{Filename: file, Start: hcl.Pos{Byte: int(s.from)}, End: hcl.Pos{Byte: int(s.to)}}
+}
+
 // member is one name and value of an object.
 type member struct {
 	name   string
-	nameAt hcl.Range
+	nameAt stretch
 	value  *jsonValue
 }
 
@@ -59,19 +68,19 @@ func (v *jsonValue) member(name string) *jsonValue {
 	return nil
 }
 
-// jsonText reads JSON text, which checkJSON has passed, into values.
+// jsonText reads JSON text, which checkJSON has passed, into values. Text that is JSON is read as such; a decoder, which takes several
+// times as long, says of other text where it stops being some.
 type jsonText struct {
 	*collector
 	name string
 	src  []byte
-	dec  *json.Decoder
+	pos  int
 }
 
 // parseJSONText returns nil after an error.
 func (c *collector) parseJSONText(name string, src []byte) *jsonValue {
 	c.files[name] = src
-	t := &jsonText{collector: c, name: name, src: src, dec: json.NewDecoder(bytes.NewReader(src))}
-	t.dec.UseNumber()
+	t := &jsonText{collector: c, name: name, src: src}
 	switch i, bad := checkJSON(src), badUTF8(src); {
 	case len(src) > MaxSource:
 		t.errorf(t.span(0, 0), "the text is larger than %d bytes", MaxSource)
@@ -79,22 +88,20 @@ func (c *collector) parseJSONText(name string, src []byte) *jsonValue {
 		t.errorf(t.span(bad, bad+1), "the text is not UTF-8")
 	case i >= 0:
 		t.errorf(t.span(i, i+1), "objects and lists are nested deeper than %d levels", MaxNesting)
+	case !json.Valid(src):
+		t.complain()
 	default:
-		v, ok := t.next()
-		if !ok {
-			return nil
+		if v, ok := t.next(); ok {
+			return v
 		}
-		if tok, err := t.dec.Token(); err != io.EOF {
-			end := int(t.dec.InputOffset())
-			t.errorf(t.span(max(0, end-1), end), "there is more text after the job (%v)", tok)
-			return nil
-		}
-		return v
 	}
 	return nil
 }
 
 func badUTF8(src []byte) int {
+	if utf8.Valid(src) {
+		return -1
+	}
 	for i := 0; i < len(src); {
 		r, n := utf8.DecodeRune(src[i:])
 		if r == utf8.RuneError && n == 1 {
@@ -105,20 +112,41 @@ func badUTF8(src []byte) int {
 	return -1
 }
 
+// span is the place of a part of the text.
 func (t *jsonText) span(start, end int) hcl.Range {
 	return hcl.Range{Filename: t.name, Start: hcl.Pos{Byte: start}, End: hcl.Pos{Byte: end}}
 }
 
-// token returns the next token with its place.
-func (t *jsonText) token() (json.Token, hcl.Range, bool) {
-	start := int(t.dec.InputOffset())
-	for start < len(t.src) && bytes.IndexByte([]byte(" \t\r\n,:"), t.src[start]) >= 0 {
-		start++
+// complain says what is wrong with text that is not JSON.
+func (t *jsonText) complain() {
+	dec := json.NewDecoder(bytes.NewReader(t.src))
+	dec.UseNumber()
+	for depth, n := 0, 0; ; n++ {
+		start := int(dec.InputOffset())
+		for start < len(t.src) && bytes.IndexByte([]byte(" \t\r\n,:"), t.src[start]) >= 0 {
+			start++
+		}
+		tok, err := dec.Token()
+		if depth == 0 && n > 0 {
+			end := int(dec.InputOffset())
+			t.errorf(t.span(max(0, end-1), end), "there is more text after the job (%v)", tok)
+			return
+		}
+		if err != nil {
+			t.broken(start, err)
+			return
+		}
+		switch tok {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
 	}
-	tok, err := t.dec.Token()
-	if err == nil {
-		return tok, t.span(start, int(t.dec.InputOffset())), true
-	}
+}
+
+// broken says why a token cannot be read.
+func (t *jsonText) broken(start int, err error) {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -129,32 +157,78 @@ func (t *jsonText) token() (json.Token, hcl.Range, bool) {
 	default:
 		t.errorf(t.span(start, start+1), "this is not JSON: %v", err)
 	}
-	return nil, hcl.Range{}, false
 }
 
-func (t *jsonText) next() (*jsonValue, bool) {
-	tok, at, ok := t.token()
-	if !ok {
-		return nil, false
+// skip passes over what stands between values.
+func (t *jsonText) skip() {
+	for {
+		switch t.src[t.pos] {
+		case ' ', '\t', '\r', '\n', ',', ':':
+			t.pos++
+		default:
+			return
+		}
 	}
-	v := &jsonValue{at: at, plain: tok}
-	switch tok := tok.(type) {
-	case json.Delim:
-		v.plain, v.kind = nil, byte(tok)
-		ok = t.inside(v)
-		v.at.End.Byte = int(t.dec.InputOffset())
-	case json.Number:
-		n, err := parseNumber(tok.String())
+}
+
+// next reads a value of text that is known to be JSON.
+func (t *jsonText) next() (v *jsonValue, ok bool) {
+	t.skip()
+	start := t.pos
+	v, ok = &jsonValue{}, true
+	switch c := t.src[start]; c {
+	case '{', '[':
+		v.kind = c
+		t.pos++
+		ok = t.inside(v, c+2) // the closing brackets stand two behind the opening ones in ASCII
+	case '"':
+		v.plain = t.text()
+	case 't':
+		v.plain, t.pos = true, start+len("true")
+	case 'f':
+		v.plain, t.pos = false, start+len("false")
+	case 'n':
+		t.pos += len("null")
+	default:
+		for t.pos < len(t.src) && bytes.IndexByte([]byte("+-.0123456789Ee"), t.src[t.pos]) >= 0 {
+			t.pos++
+		}
+		n, err := parseNumber(string(t.src[start:t.pos]))
 		if err != nil {
-			t.errorf(at, "%v", err)
+			t.errorf(t.span(start, t.pos), "%v", err)
 			return nil, false
 		}
 		v.plain = n
 	}
+	v.at = stretch{int32(start), int32(t.pos)}
 	return v, ok
 }
 
+// text reads a string.
+func (t *jsonText) text() string {
+	start := t.pos
+	for t.pos++; t.src[t.pos] != '"'; t.pos++ {
+		if t.src[t.pos] == '\\' {
+			t.pos++
+		}
+	}
+	t.pos++
+	raw := t.src[start:t.pos]
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "" // the text is JSON
+	}
+	return s
+}
+
+// parseNumber reads a number. Most are small and whole, which is read at once.
 func parseNumber(s string) (*big.Float, error) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && s != "-0" {
+		return new(big.Float).SetPrec(512).SetInt64(n), nil
+	}
 	if len(s) > 400 {
 		return nil, errors.New("the number has too many digits")
 	}
@@ -165,27 +239,35 @@ func parseNumber(s string) (*big.Float, error) {
 	return n, nil
 }
 
+// manyMembers is from where on an object's names are looked up and not compared one by one.
+const manyMembers = 32
+
 // inside reads the rest of an object or a list.
-func (t *jsonText) inside(v *jsonValue) bool {
-	seen := map[string]bool{}
-	for t.dec.More() {
+func (t *jsonText) inside(v *jsonValue, closing byte) bool {
+	var seen map[string]bool // of an object with many members
+	for {
+		if t.skip(); t.src[t.pos] == closing {
+			t.pos++
+			return true
+		}
 		var m member
 		if v.kind == '{' {
-			tok, at, ok := t.token()
-			if !ok {
+			start := t.pos
+			m.name = t.text()
+			m.nameAt = stretch{int32(start), int32(t.pos)}
+			if len(v.members) == manyMembers {
+				seen = map[string]bool{}
+				for _, other := range v.members {
+					seen[other.name] = true
+				}
+			}
+			if seen[m.name] || seen == nil && v.member(m.name) != nil {
+				t.errorf(t.span(start, t.pos), "the name %q is used twice", m.name)
 				return false
 			}
-			m.name, ok = tok.(string)
-			m.nameAt = at
-			if !ok {
-				t.errorf(at, "this is not JSON: the name of a member must be a string")
-				return false
+			if seen != nil {
+				seen[m.name] = true
 			}
-			if seen[m.name] {
-				t.errorf(at, "the name %q is used twice", m.name)
-				return false
-			}
-			seen[m.name] = true
 		}
 		e, ok := t.next()
 		if !ok {
@@ -197,6 +279,4 @@ func (t *jsonText) inside(v *jsonValue) bool {
 			v.list = append(v.list, e)
 		}
 	}
-	_, _, ok := t.token() // the closing bracket
-	return ok
 }

@@ -6,13 +6,19 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/hashicorp/hcl/v2"
 )
 
 // jsonReader reads a job in the JSON of the API into nodes. Names are those of the table's JSON column.
 type jsonReader struct {
 	*collector
-	src []byte
+	name string // of the file
+	src  []byte
 }
+
+// place is where a part of the text is.
+func (r *jsonReader) place(s stretch) hcl.Range { return s.in(r.name) }
 
 // job reads a job, or an object whose member Job is one; nil after an error.
 func (r *jsonReader) job(v *jsonValue) *node {
@@ -21,13 +27,13 @@ func (r *jsonReader) job(v *jsonValue) *node {
 	if inner := v.member("Job"); inner != nil {
 		for _, m := range v.members {
 			if m.name != "Job" {
-				r.errorf(m.nameAt, "unknown name %q beside Job; it belongs to a request, not to a job", m.name)
+				r.errorf(r.place(m.nameAt), "unknown name %q beside Job; it belongs to a request, not to a job", m.name)
 			}
 		}
 		v, path = inner, "Job."
 	}
 	if v.kind == '{' && v.member("job") != nil {
-		r.error(v.at, "The top has the member ID, or Job with ID in it; names are written like TaskGroups.",
+		r.error(r.place(v.at), "The top has the member ID, or Job with ID in it; names are written like TaskGroups.",
 			"this is not the JSON of the API")
 		return nil
 	}
@@ -42,24 +48,24 @@ func (r *jsonReader) job(v *jsonValue) *node {
 // node reads one object.
 func (r *jsonReader) node(s *schema, v *jsonValue, path string) *node {
 	if v.kind != '{' {
-		r.errorf(v.at, "%s must be an object, not %s", trimDot(path), kindOf(v.value()))
+		r.errorf(r.place(v.at), "%s must be an object, not %s", trimDot(path), kindOf(v.value()))
 		return nil
 	}
-	at := v.at
+	at := r.place(v.at)
 	at.End.Byte = at.Start.Byte + 1
 	n := newNode(s, "", at)
 	if l := v.member(s.LabelKey); l != nil {
 		n.label, _ = l.plain.(string)
-		n.at = l.at
+		n.at = r.place(l.at)
 	}
 	for _, m := range v.members {
 		name, ok := s.json[m.name]
 		switch {
 		case m.name == s.LabelKey && m.value.plain != nil && n.label == "":
-			r.errorf(m.value.at, "%s%s must be a string that is not empty", path, m.name)
+			r.errorf(r.place(m.value.at), "%s%s must be a string that is not empty", path, m.name)
 		case !ok && m.name == s.LabelKey:
 		case !ok:
-			r.errorf(m.nameAt, "unknown name %s%s%s", path, m.name, didYouMean(m.name, slices.Sorted(maps.Keys(s.json))))
+			r.errorf(r.place(m.nameAt), "unknown name %s%s%s", path, m.name, didYouMean(m.name, slices.Sorted(maps.Keys(s.json))))
 		case s.blocks[name] != nil:
 			r.blocks(n, s.blocks[name], m, path+m.name)
 		default:
@@ -79,7 +85,7 @@ func trimDot(path string) string {
 }
 
 func (r *jsonReader) attribute(n *node, f *Field, m member, path string) {
-	if m.value.null() || f.Status != Works && saysNothing(f, m.value) || r.unsupported(f, m.nameAt) {
+	if m.value.null() || f.Status != Works && saysNothing(f, m.value) || r.unsupported(f, r.place(m.nameAt)) {
 		return
 	}
 	p := m.value.value()
@@ -87,19 +93,19 @@ func (r *jsonReader) attribute(n *node, f *Field, m member, path string) {
 		return // how programs write "unset"
 	}
 	if f.JSONOnly() && f.Type == TypeFree {
-		n.attrs[f.Name()] = attr{value: json.RawMessage(r.src[m.value.at.Start.Byte:m.value.at.End.Byte]), at: m.value.at}
+		n.attrs[f.Name()] = attr{value: json.RawMessage(r.src[m.value.at.from:m.value.at.to]), at: r.place(m.value.at)}
 		return
 	}
 	got, err := f.convert(p)
 	if err != nil {
-		r.errorf(m.value.at, "%s %v", path, err)
+		r.errorf(r.place(m.value.at), "%s %v", path, err)
 	}
-	n.attrs[f.Name()] = attr{value: got, at: m.value.at, bad: err != nil}
+	n.attrs[f.Name()] = attr{value: got, at: r.place(m.value.at), bad: err != nil}
 }
 
 // blocks reads the member that holds one block, or a list of them.
 func (r *jsonReader) blocks(n *node, s *schema, m member, path string) {
-	if m.value.null() || s.Status != Works && blockSaysNothing(s, m.value) || r.unsupported(&s.Field, m.nameAt) {
+	if m.value.null() || s.Status != Works && blockSaysNothing(s, m.value) || r.unsupported(&s.Field, r.place(m.nameAt)) {
 		return
 	}
 	if s.Type == TypeBlock && !s.List {
@@ -107,12 +113,12 @@ func (r *jsonReader) blocks(n *node, s *schema, m member, path string) {
 		return
 	}
 	if m.value.kind != '[' {
-		r.errorf(m.value.at, "%s must be a list, not %s", path, kindOf(m.value.value()))
+		r.errorf(r.place(m.value.at), "%s must be a list, not %s", path, kindOf(m.value.value()))
 		return
 	}
 	for i, e := range m.value.list {
 		if len(n.kids) >= MaxBlocks {
-			r.errorf(e.at, "the job has more than %d blocks", MaxBlocks)
+			r.errorf(r.place(e.at), "the job has more than %d blocks", MaxBlocks)
 			return
 		}
 		p := fmt.Sprintf("%s[%d]", path, i)
@@ -188,6 +194,6 @@ func (c *collector) parseJSON(name string, src []byte) *node {
 	if v == nil {
 		return nil
 	}
-	r := &jsonReader{collector: c, src: src}
+	r := &jsonReader{collector: c, name: name, src: src}
 	return r.job(v)
 }

@@ -81,13 +81,13 @@ func (c *collector) counts(job *node, groups []*node) {
 }
 
 func (c *collector) required(n *node) {
-	for _, name := range n.names() {
-		if f := n.schema.attrs[name]; f != nil && f.Required && !n.has(name) {
+	for _, f := range n.schema.required {
+		if !n.has(f.Name()) {
 			hint := ""
 			if f.Words != nil {
 				hint = "; " + oneOf(f.Words)
 			}
-			c.also(n.at, "%s has no %s%s", n.title(), name, hint)
+			c.also(n.at, "%s has no %s%s", n.title(), f.Name(), hint)
 		}
 	}
 }
@@ -133,12 +133,10 @@ func adjustReschedule(n *node, batch bool) {
 
 // fillAll gives n and everything below it the defaults, and makes the blocks that have any.
 func fillAll(n *node, batch bool) {
-	for _, name := range n.names() {
-		s := n.blocks[name]
-		if s == nil || s.Type != TypeBlock || s.List || s.Status != Works || n.kid(name) != nil {
-			continue
+	for _, s := range n.made {
+		if n.kid(s.Name()) == nil {
+			n.kids = append(n.kids, newNode(s, "", n.at))
 		}
-		n.kids = append(n.kids, newNode(s, "", n.at))
 	}
 	fill(n, batch)
 	for _, k := range n.kids {
@@ -148,12 +146,13 @@ func fillAll(n *node, batch bool) {
 
 // fill gives n's own attributes their defaults.
 func fill(n *node, batch bool) {
-	for name, f := range n.schema.attrs {
-		if n.has(name) || f.JSONOnly() || f.Status != Works {
-			continue
-		}
-		if v, ok := f.fallback(batch); ok {
-			n.attrs[name] = attr{value: v, at: n.at}
+	kind := 0
+	if batch {
+		kind = 1
+	}
+	for name, values := range n.preset {
+		if values[kind] != nil && !n.has(name) {
+			n.attrs[name] = attr{value: values[kind], at: n.at}
 		}
 	}
 }
@@ -171,7 +170,10 @@ func (f *Field) fallback(batch bool) (any, bool) {
 		return []any{strings.Trim(text, `[]"`)}, true
 	}
 	v, err := f.convert(text)
-	return v, err == nil
+	if err != nil {
+		return nil, false
+	}
+	return v, true
 }
 
 // conditions brings every constraint and affinity of n to attribute, operator and value, and drops constraints that restrict nothing.
