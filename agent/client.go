@@ -334,7 +334,7 @@ func (c *client) report(ctx context.Context) error {
 	defer cancel()
 	req := &api.ReportRequest{ClusterID: c.a.clusterID(), Report: state.NodeReport{
 		NodeID: c.a.id.NodeID, Boot: c.a.boot(), Seq: seq, Allocs: allocs,
-	}}
+	}.Packed()}
 	if err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
 		_, err := peer.NodeReport(ctx, req)
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/drover-io/drover/api"
@@ -162,14 +161,14 @@ func (s *server) Report(ctx context.Context, caller api.Caller, req *api.ReportR
 	}
 	// What the cluster knows to have ended is not written again: the node repeats it while it is asked about it.
 	snap := s.store.Snapshot()
-	req.Report.Allocs = slices.DeleteFunc(req.Report.Allocs, func(r state.AllocReport) bool {
-		old := snap.Alloc(r.ID)
-		return old != nil && old.TerminalClient()
-	})
-	if len(req.Report.Allocs) == 0 {
+	report, err := snap.NewsIn(req.Report)
+	if err != nil {
+		return nil, err
+	}
+	if report.Len() == 0 {
 		return &api.ReportResponse{Seq: req.Report.Seq, Index: snap.Index()}, nil
 	}
-	index, err := t.report(ctx, req.Report.AtLevel(snap.Level()))
+	index, err := t.report(ctx, report.AtLevel(snap.Level()))
 	if err != nil {
 		return nil, err
 	}

@@ -86,13 +86,14 @@ func (t *term) report(ctx context.Context, r state.NodeReport) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode report of node %s: %w", r.NodeID, err)
 	}
-	if n := len(r.Allocs) / 2; n > 0 && len(data) > maxGathered {
+	if n := r.Len() / 2; n > 0 && len(data) > maxGathered {
+		r = r.Unpacked()
 		first, second := r, r
 		first.Allocs, second.Allocs = r.Allocs[:n], r.Allocs[n:]
-		if index, err := t.report(ctx, first); err != nil {
+		if index, err := t.report(ctx, first.Packed()); err != nil {
 			return index, err
 		}
-		return t.report(ctx, second)
+		return t.report(ctx, second.Packed())
 	}
 	c := reportCall{report: r, size: len(data), done: make(chan reportDone, 1)}
 	select {

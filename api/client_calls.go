@@ -125,7 +125,11 @@ func (c *Client) Allocations(ctx context.Context, q QueryOptions) ([]AllocListIt
 
 // Allocation reads an allocation.
 func (c *Client) Allocation(ctx context.Context, id string, q QueryOptions) (*AllocView, QueryMeta, error) {
-	return readInto[*AllocView](ctx, c, routeAlloc, id, q, nil)
+	v, meta, err := readInto[*AllocView](ctx, c, routeAlloc, id, q, nil)
+	if err == nil && (v == nil || !v.Whole()) {
+		return nil, meta, NewError(CodeInternal, "", "the agent's answer is no allocation")
+	}
+	return v, meta, err
 }
 
 // StopAllocation stops one copy; another is placed in its stead.

@@ -83,7 +83,8 @@ type AllocListItem struct {
 // AllocView is an allocation with its version of the job.
 type AllocView struct {
 	*state.Alloc
-	ClientStatus string // lost and unknown derived
+	ClientStatus string                     // lost and unknown derived
+	TaskStates   map[string]state.TaskState `json:",omitempty"` // the row's, unpacked
 	ModifyTime   int64
 	Job          *state.Job `json:",omitempty"`
 }
@@ -182,7 +183,7 @@ func allocListItem(snap *state.Snapshot, a *state.Alloc) AllocListItem {
 		ID: a.ID, Name: a.Name, Namespace: a.Namespace, JobID: a.JobID, JobType: a.JobType, JobVersion: a.JobVersion,
 		TaskGroup: a.TaskGroup, Index: a.Index, NodeID: a.NodeID, NodeName: a.NodeName, Resources: a.Resources, Ports: a.Ports,
 		DesiredStatus: a.DesiredStatus, DesiredDescription: a.DesiredDescription,
-		ClientStatus: snap.ClientStatus(a), ClientDescription: a.ClientDescription, TaskStates: state.WithoutCrashTails(a.TaskStates),
+		ClientStatus: snap.ClientStatus(a), ClientDescription: a.ClientDescription, TaskStates: state.WithoutCrashTails(a.TaskStates.Map()),
 		PreviousAllocation: a.PreviousAllocation, NextAllocation: a.NextAllocation,
 		CreateTime: a.CreateTime, ModifyTime: max(a.CreateTime, a.ClientModifyTime),
 		CreateIndex: a.CreateIndex, ModifyIndex: a.ModifyIndex,
@@ -191,7 +192,7 @@ func allocListItem(snap *state.Snapshot, a *state.Alloc) AllocListItem {
 
 func allocView(snap *state.Snapshot, a *state.Alloc) *AllocView {
 	return &AllocView{
-		Alloc: a, ClientStatus: snap.ClientStatus(a), ModifyTime: max(a.CreateTime, a.ClientModifyTime),
+		Alloc: a, ClientStatus: snap.ClientStatus(a), TaskStates: a.TaskStates.Map(), ModifyTime: max(a.CreateTime, a.ClientModifyTime),
 		Job: snap.JobVersion(a.Namespace, a.JobID, a.JobVersion),
 	}
 }

@@ -220,7 +220,7 @@ func (a *alloc) sweep(ctx context.Context) bool {
 		return true
 	}
 	rec := &record{
-		Format: recordFormat, Alloc: &state.Alloc{ID: a.id}, BootID: a.r.cfg.BootID,
+		Format: recordFormat, Alloc: &state.Alloc{ID: a.id, AllocGroup: &state.AllocGroup{}, AllocNode: &state.AllocNode{}}, BootID: a.r.cfg.BootID,
 		Final: state.ClientComplete, Reason: "stopped by order of the cluster; this node had no record of it",
 		Ended: true, EndedAt: time.Now().UnixNano(),
 	}

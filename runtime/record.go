@@ -92,7 +92,7 @@ func (r *record) assign(as Assigned) {
 // assignedRow is the leader's part of an allocation, without indexes that change with every report.
 func assignedRow(a *state.Alloc) *state.Alloc {
 	row := *a
-	row.ClientStatus, row.ClientDescription, row.TaskStates = "", "", nil
+	row.ClientStatus, row.ClientDescription, row.TaskStates = "", "", state.TaskStates{}
 	row.ReportBoot, row.ReportSeq, row.ClientModifyTime, row.ModifyIndex = 0, 0, 0, 0
 	return &row
 }
@@ -208,7 +208,7 @@ func readRecord(dir string) (*record, error) {
 	if err := json.Unmarshal(s.Record, &rec); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRecordCorrupt, err)
 	}
-	if rec.Format != recordFormat || rec.Alloc == nil || rec.Alloc.ID != filepath.Base(dir) {
+	if rec.Format != recordFormat || !rec.Alloc.Whole() || rec.Alloc.ID != filepath.Base(dir) {
 		return nil, fmt.Errorf("%w: format %d is not %d, or it is another allocation's", errRecordCorrupt, rec.Format, recordFormat)
 	}
 	return &rec, nil

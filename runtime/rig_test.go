@@ -200,7 +200,8 @@ func assigned(kind string, tasks ...state.Task) runtime.Assigned {
 	job := &state.Job{Namespace: "default", ID: "web", Name: "web", Type: kind, Region: "global", CreateIndex: 7,
 		TaskGroups: []state.TaskGroup{{Name: "other"}, {Name: "g", Count: 1, Tasks: tasks}}}
 	return runtime.Assigned{Job: job, Alloc: &state.Alloc{
-		ID: allocID, Namespace: "default", JobID: "web", JobType: kind, TaskGroup: "g", Name: "web.g[0]", NodeID: "node-1",
+		ID: allocID, AllocGroup: &state.AllocGroup{Namespace: "default", JobID: "web", JobType: kind, TaskGroup: "g"},
+		AllocNode: &state.AllocNode{NodeID: "node-1"}, Name: "web.g[0]",
 		DesiredStatus: state.DesiredRun, ClientStatus: state.ClientPending, CreateIndex: 9, ModifyIndex: 9,
 	}}
 }

@@ -118,7 +118,7 @@ func TestTheBestOfSeveralLiveCopiesIsKept(t *testing.T) {
 	w.node("b")
 	w.status("b", state.NodeStatusDisconnected)
 	alloc := func(id, node, client string, version, created uint64) *state.Alloc {
-		return &state.Alloc{ID: id, NodeID: node, ClientStatus: client, JobVersion: version, CreateIndex: created, DesiredStatus: state.DesiredRun}
+		return &state.Alloc{ID: id, AllocNode: &state.AllocNode{NodeID: node}, AllocGroup: &state.AllocGroup{JobVersion: version}, ClientStatus: client, CreateIndex: created, DesiredStatus: state.DesiredRun}
 	}
 	for _, c := range []struct {
 		name string

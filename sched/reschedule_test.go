@@ -31,7 +31,7 @@ func TestDelayFunctions(t *testing.T) {
 			Unlimited: true, Delay: time.Duration(c.delay) * time.Second, DelayFunction: c.function,
 			MaxDelay: time.Duration(c.longest) * time.Second,
 		}
-		a := &state.Alloc{ClientModifyTime: int64(time.Hour)}
+		a := &state.Alloc{AllocGroup: &state.AllocGroup{}, AllocNode: &state.AllocNode{}, ClientModifyTime: int64(time.Hour)}
 		for i, want := range c.want {
 			got, again := rescheduleDelay(p, a)
 			if !again || got != want {
@@ -97,7 +97,7 @@ func TestAttempts(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			p := state.ReschedulePolicy{Attempts: c.attempts, Unlimited: c.unlimited, Interval: time.Hour, Delay: time.Second}
-			a := &state.Alloc{ClientModifyTime: int64(2 * time.Hour), RescheduleEvents: c.events}
+			a := &state.Alloc{AllocGroup: &state.AllocGroup{}, AllocNode: &state.AllocNode{}, ClientModifyTime: int64(2 * time.Hour), RescheduleEvents: c.events}
 			if _, got := rescheduleDelay(p, a); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}

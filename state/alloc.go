@@ -18,33 +18,27 @@ const (
 	ClientUnknown  = "unknown" // derived: a live allocation on a node that is disconnected
 )
 
-// Alloc is one promise: copy Index of a task group on one node.
+// Alloc is one promise: copy Index of a task group on one node. There may be a million: what many have in common they share, and
+// neither part may be changed through one of them. Every row has both parts.
 type Alloc struct {
-	ID         string // UUIDv8 derived from the plan's seed and the copy's ordinal, see AllocID
-	Namespace  string
-	JobID      string
-	JobVersion uint64 // the job's specification is JobVersions[Namespace, JobID, JobVersion]
-	JobType    string
-	TaskGroup  string
-	Index      int    // 0 ≤ Index < Count
-	Name       string // "job.group[index]"
-	NodeID     string
-	NodeName   string
-	Priority   int
+	ID string // UUIDv8 derived from the plan's seed and the copy's ordinal, see AllocID
+	*AllocGroup
+	*AllocNode
+	Index int    // 0 ≤ Index < Count
+	Name  string // "job.group[index]"
 
-	Resources AllocResources
-	Ports     []AllocPort `json:",omitempty"`
+	Ports []AllocPort `json:",omitempty"`
 
 	DesiredStatus      string
 	DesiredDescription string `json:",omitempty"`
 	Migrate            bool   `json:",omitempty"` // a user asked for this copy to be stopped and placed again
 
 	ClientStatus      string
-	ClientDescription string               `json:",omitempty"`
-	TaskStates        map[string]TaskState `json:",omitempty"`
-	ReportBoot        uint64               `json:",omitempty"` // boot counter and sequence of the last report applied
-	ReportSeq         uint64               `json:",omitempty"`
-	ClientModifyTime  int64                `json:",omitempty"` // cluster time of the last applied report, nanoseconds
+	ClientDescription string     `json:",omitempty"`
+	TaskStates        TaskStates `json:",omitzero"`
+	ReportBoot        uint64     `json:",omitempty"` // boot counter and sequence of the last report applied
+	ReportSeq         uint64     `json:",omitempty"`
+	ClientModifyTime  int64      `json:",omitempty"` // cluster time of the last applied report, nanoseconds
 
 	PreviousAllocation string            `json:",omitempty"`
 	NextAllocation     string            `json:",omitempty"`
@@ -54,6 +48,27 @@ type Alloc struct {
 	CreateIndex uint64
 	ModifyIndex uint64
 }
+
+// AllocGroup is what an allocation is a copy of, and what it holds on its node: the same for the copies of one group that were
+// placed together, unless they hold something by name.
+type AllocGroup struct {
+	Namespace  string
+	JobID      string
+	JobVersion uint64 // the job's specification is JobVersions[Namespace, JobID, JobVersion]
+	JobType    string
+	TaskGroup  string
+	Priority   int
+	Resources  AllocResources
+}
+
+// AllocNode is where an allocation is.
+type AllocNode struct {
+	NodeID   string
+	NodeName string
+}
+
+// Whole reports whether a row has all its parts: one that was read from outside may not.
+func (a *Alloc) Whole() bool { return a != nil && a.AllocGroup != nil && a.AllocNode != nil }
 
 // AllocPort is one port given to an allocation.
 type AllocPort struct {

@@ -3,7 +3,6 @@ package state
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 )
 
 // AllocID is the ID of copy number copy of record number record of the plan with this seed, in the layout of a UUID version 8
@@ -16,12 +15,5 @@ func AllocID(seed [16]byte, record, copy int) string {
 	id := sha256.Sum256(in[:])
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
-	var out [36]byte
-	hex.Encode(out[0:8], id[0:4])
-	hex.Encode(out[9:13], id[4:6])
-	hex.Encode(out[14:18], id[6:8])
-	hex.Encode(out[19:23], id[8:10])
-	hex.Encode(out[24:36], id[10:16])
-	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
-	return string(out[:])
+	return uuidText(id[:idBytes])
 }

@@ -58,7 +58,7 @@ func (r *referee) judgeAtomic(i int) {
 		}
 		r.tx.next, r.result = before, result
 		r.tx.changes.allocs = r.tx.changes.allocs[:changed]
-		r.slots = map[JobKey]map[slot][]string{} // they remember what was undone
+		r.slots, r.tx.marked = map[JobKey]map[slot][]string{}, nil // they remember what was undone
 		r.drop(rec, PlanDrop{Record: i, Copy: -1, Reason: fmt.Sprintf("copy %d: %s", c, reason)}, len(rec.Index))
 		return
 	}

@@ -18,37 +18,104 @@ func (c Report) apply(t *tx) (any, error) {
 	for i := range c.Nodes {
 		nr := &c.Nodes[i]
 		for k := range nr.Allocs {
-			if t.applyReport(nr, &nr.Allocs[k]) {
-				result.Applied++
-			} else {
-				result.Ignored++
-			}
+			result.count(t.applyReport(nr, &nr.Allocs[k]))
+		}
+		for k := range nr.Runs {
+			t.applyRun(nr, &nr.Runs[k], &result)
 		}
 	}
 	return result, nil
 }
 
+func (r *ReportResult) count(applied bool) {
+	if applied {
+		r.Applied++
+	} else {
+		r.Ignored++
+	}
+}
+
 func (t *tx) applyReport(nr *NodeReport, r *AllocReport) bool {
-	old := t.next.Alloc(r.ID)
-	if old == nil || old.NodeID != nr.NodeID || old.TerminalClient() || !newerReport(nr, old) {
+	id, ok := parseID(r.ID)
+	if !ok {
 		return false
 	}
-	switch r.Status {
-	case ClientPending, ClientRunning, ClientComplete, ClientFailed:
-	default:
+	said := said{status: statusWord(r.Status), description: truncate(r.Description, maxTextBytes)}
+	if len(r.Tasks) > 0 {
+		said.tasks = t.next.shapes.pack(boundTasks(r.Tasks))
+	}
+	return t.applySaid(nr, id, said)
+}
+
+// said is what a node says of one allocation, within its bounds.
+type said struct {
+	status, description string
+	tasks               TaskStates // zero: as before
+}
+
+// statusWord is one of the statuses that a node may report, "" for any other word.
+func statusWord(s string) string {
+	for _, known := range [...]string{ClientPending, ClientRunning, ClientComplete, ClientFailed} {
+		if s == known {
+			return known
+		}
+	}
+	return ""
+}
+
+// applySaid takes a node's word on one of its allocations, unless it is old or nothing new.
+func (t *tx) applySaid(nr *NodeReport, id idKey, s said) bool {
+	serial := t.next.allocs.find(id)
+	if serial == 0 || s.status == "" {
+		return false
+	}
+	old := t.next.allocs.at(serial)
+	if old.NodeID != nr.NodeID || old.TerminalClient() || !newerReport(nr, old) {
+		return false
+	}
+	if s.tasks.IsZero() {
+		s.tasks = old.TaskStates
+	}
+	if s.status == old.ClientStatus && s.description == old.ClientDescription && s.tasks.Equal(old.TaskStates) {
 		return false
 	}
 	a := *old
-	a.ClientStatus, a.ClientDescription = r.Status, truncate(r.Description, maxTextBytes)
-	if len(r.Tasks) > 0 {
-		a.TaskStates = boundTasks(r.Tasks)
-	}
-	if a.ClientStatus == old.ClientStatus && a.ClientDescription == old.ClientDescription && sameJSON(a.TaskStates, old.TaskStates) {
-		return false
-	}
+	a.ClientStatus, a.ClientDescription, a.TaskStates = s.status, s.description, s.tasks
 	a.ReportBoot, a.ReportSeq, a.ClientModifyTime = nr.Boot, nr.Seq, t.now
-	t.putAlloc(&a)
+	t.replaceAlloc(serial, old, &a)
 	return true
+}
+
+// applyRun takes a node's word on allocations that stand alike. A run that is not whole is not taken.
+func (t *tx) applyRun(nr *NodeReport, r *ReportRun, result *ReportResult) {
+	ids, ok := r.ids()
+	if !ok {
+		result.Ignored += len(ids)
+		return
+	}
+	s := said{status: statusWord(r.Status), description: truncate(r.Description, maxTextBytes)}
+	if len(r.Tasks) == 0 {
+		for _, id := range ids {
+			result.count(t.applySaid(nr, id, s))
+		}
+		return
+	}
+	if bounded := boundTasks(r.Tasks); !sameJSON(bounded, r.Tasks) {
+		for _, one := range r.unpack() { // each within its bounds, which may leave times out
+			result.count(t.applyReport(nr, &one))
+		}
+		return
+	}
+	tasks, first := timeless(r.Tasks)
+	shape := t.next.shapes.share(tasks, len(first))
+	now := slices.Clone(first)
+	for i, id := range ids {
+		for k := range now {
+			now[k] += r.Times[i*len(now)+k]
+		}
+		s.tasks = TaskStates{shape: shape, times: slices.Clone(now)}
+		result.count(t.applySaid(nr, id, s))
+	}
 }
 
 func newerReport(nr *NodeReport, a *Alloc) bool {

@@ -176,7 +176,8 @@ type NodeReport struct {
 	NodeID string
 	Boot   uint64
 	Seq    uint64
-	Allocs []AllocReport
+	Allocs []AllocReport `json:",omitempty"`
+	Runs   []ReportRun   `json:",omitempty"` // allocations that stand alike, see Packed
 }
 
 // AllocReport is what a node says of one allocation.

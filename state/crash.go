@@ -190,6 +190,7 @@ func (r NodeReport) AtLevel(level int) NodeReport {
 	if level >= 2 || !r.needsLevel2() {
 		return r
 	}
+	r = r.Unpacked()
 	r.Allocs = slices.Clone(r.Allocs)
 	for i := range r.Allocs {
 		r.Allocs[i].Tasks = WithoutCrashTails(r.Allocs[i].Tasks)
@@ -198,7 +199,7 @@ func (r NodeReport) AtLevel(level int) NodeReport {
 }
 
 func (r NodeReport) needsLevel2() bool {
-	return slices.ContainsFunc(r.Allocs, func(a AllocReport) bool {
+	return len(r.Runs) > 0 || slices.ContainsFunc(r.Allocs, func(a AllocReport) bool {
 		for _, ts := range a.Tasks {
 			if ts.Crash != nil {
 				return true

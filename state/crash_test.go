@@ -104,14 +104,14 @@ func TestReportedCrashTail(t *testing.T) {
 		t.Errorf("level %d, or what was given is altered", got)
 	}
 	h.must(Report{Time: 1, Nodes: []NodeReport{old}})
-	if got := len(h.snap().Alloc(a.ID).TaskStates); got != 8 {
+	if got := h.snap().Alloc(a.ID).TaskStates.Len(); got != 8 {
 		t.Errorf("%d tasks", got)
 	}
 	h.raise()
 	nr.Seq = 2
 	h.must(Report{Time: 2, Nodes: []NodeReport{nr.AtLevel(2)}})
 	var kept []string
-	for name, ts := range h.snap().Alloc(a.ID).TaskStates {
+	for name, ts := range h.snap().Alloc(a.ID).TaskStates.Map() {
 		if ts.Crash != nil {
 			kept = append(kept, name)
 			checkCrash(t, ts.Crash)

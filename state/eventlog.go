@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 )
@@ -9,10 +10,33 @@ import (
 // server keeps what it has applied since it started, and what is the same on two servers is the same event.
 type eventLog struct {
 	mu      sync.Mutex
-	batches []EventBatch // ascending; not longer than maxEvents events in all, unless one entry alone has more
-	count   int          // of events
-	floor   uint64       // events up to this index may be missing
-	epoch   uint64       // raised when the whole state was replaced
+	entries []loggedEntry // ascending; not more than maxEvents changes in all, unless one entry alone has more
+	count   int           // of changes
+	floor   uint64        // events up to this index may be missing
+	epoch   uint64        // raised when the whole state was replaced
+}
+
+// eagerRows is up to how many changed rows an entry's events are made at once. Those of larger entries are made when somebody reads
+// them: mostly nobody does. Until then both states are kept, which costs what the entry changed: little for so many rows together,
+// too much for thousands of small entries.
+const eagerRows = 64
+
+// loggedEntry is what one entry changed.
+type loggedEntry struct {
+	index      uint64
+	size       int       // rows changed, each counted as often as it was
+	prev, next *Snapshot // around the entry; nil once the events are made
+	changes    *changes
+	batch      EventBatch
+}
+
+// events makes the entry's events, or returns those made before. The caller holds the log's lock.
+func (e *loggedEntry) events() *EventBatch {
+	if e.changes != nil {
+		e.batch = EventBatch{Index: e.index, Time: e.next.meta.LatestTime, Events: eventsBetween(e.prev, e.next, e.changes)}
+		e.prev, e.next, e.changes = nil, nil, nil
+	}
+	return &e.batch
 }
 
 // EventCursor is a reader's place in the events. Make one with Store.EventCursor.
@@ -48,8 +72,8 @@ func (s *Store) OldestEvent() uint64 {
 
 // end is the index of the last entry whose events are in: the snapshot is swapped before.
 func (l *eventLog) end(snap *Snapshot) uint64 {
-	if n := len(l.batches); n > 0 {
-		return max(l.floor, l.batches[n-1].Index)
+	if n := len(l.entries); n > 0 {
+		return max(l.floor, l.entries[n-1].index)
 	}
 	return max(l.floor, snap.index)
 }
@@ -65,23 +89,20 @@ func (s *Store) Events(c EventCursor) ([]EventBatch, EventCursor, *EventGap) {
 		gap = &EventGap{From: min(c.next, l.floor), To: l.floor, Replaced: replaced}
 		c = EventCursor{next: l.floor + 1, epoch: l.epoch}
 	}
-	at, _ := slices.BinarySearchFunc(l.batches, c.next, func(b EventBatch, index uint64) int {
-		switch {
-		case b.Index < index:
-			return -1
-		case b.Index > index:
-			return 1
+	at, _ := slices.BinarySearchFunc(l.entries, c.next, func(e loggedEntry, index uint64) int { return cmp.Compare(e.index, index) })
+	found := l.entries[at:min(len(l.entries), at+maxBatchesPerRead)]
+	var out []EventBatch
+	for i := range found {
+		b := found[i].events()
+		c.next = found[i].index + 1
+		if len(b.Events) == 0 {
+			continue
 		}
-		return 0
-	})
-	found := l.batches[at:min(len(l.batches), at+maxBatchesPerRead)]
-	out := make([]EventBatch, len(found))
-	for i, b := range found {
-		out[i] = EventBatch{Index: b.Index, Time: b.Time, Events: slices.Clone(b.Events)}
-		for j := range out[i].Events {
-			out[i].Events[j].FilterKeys = out[i].Events[j].filterKeys()
+		events := slices.Clone(b.Events)
+		for j := range events {
+			events[j].FilterKeys = events[j].filterKeys()
 		}
-		c.next = b.Index + 1
+		out = append(out, EventBatch{Index: b.Index, Time: b.Time, Events: events})
 	}
 	return out, c, gap
 }
@@ -91,20 +112,20 @@ func (l *eventLog) record(prev, next *Snapshot, c *changes) {
 	if !c.any() {
 		return
 	}
-	events := eventsBetween(prev, next, c)
-	if len(events) == 0 {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.batches = append(l.batches, EventBatch{Index: next.index, Time: next.meta.LatestTime, Events: events})
-	l.count += len(events)
-	for l.count > maxEvents && len(l.batches) > 1 {
-		oldest := &l.batches[0]
-		l.count -= len(oldest.Events)
-		l.floor = oldest.Index
-		*oldest = EventBatch{} // the array lives on for a while; the rows need not
-		l.batches = l.batches[1:]
+	entry := loggedEntry{index: next.index, size: c.rows(), prev: prev, next: next, changes: c}
+	if entry.size <= eagerRows {
+		entry.events()
+	}
+	l.entries = append(l.entries, entry)
+	l.count += entry.size
+	for l.count > maxEvents && len(l.entries) > 1 {
+		oldest := &l.entries[0]
+		l.count -= oldest.size
+		l.floor = oldest.index
+		*oldest = loggedEntry{} // the array lives on for a while; the rows need not
+		l.entries = l.entries[1:]
 	}
 }
 
@@ -112,7 +133,7 @@ func (l *eventLog) record(prev, next *Snapshot, c *changes) {
 func (l *eventLog) restart(prev, next *Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.batches, l.count = nil, 0
+	l.entries, l.count = nil, 0
 	l.floor = max(l.floor, next.index, prev.index+1) // the restore itself has an index that no entry has
 	l.epoch++
 }

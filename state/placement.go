@@ -64,22 +64,28 @@ func rescheduleEvents(prev *Alloc, event RescheduleEvent, a *Alloc) []Reschedule
 func (r *referee) promise(id string, k slot, n *Node, holds AllocResources, ports []AllocPort) *Alloc {
 	return &Alloc{
 		ID:            id,
-		Namespace:     r.job.Namespace,
-		JobID:         r.job.ID,
-		JobVersion:    r.job.Version,
-		JobType:       r.job.Type,
-		TaskGroup:     r.group.Name,
+		AllocGroup:    r.groupOf(holds),
+		AllocNode:     &AllocNode{NodeID: n.ID, NodeName: n.Name},
 		Index:         k.index,
 		Name:          r.job.ID + "." + r.group.Name + "[" + strconv.Itoa(k.index) + "]",
-		NodeID:        n.ID,
-		NodeName:      n.Name,
-		Priority:      r.job.Priority,
-		Resources:     holds,
 		Ports:         ports,
 		DesiredStatus: DesiredRun,
 		ClientStatus:  ClientPending,
 		CreateTime:    r.tx.now,
 	}
+}
+
+// groupOf is what a copy has in common with the one placed before it, or a part of its own.
+func (r *referee) groupOf(holds AllocResources) *AllocGroup {
+	if g := r.shared; g != nil && len(holds.Cores)+len(holds.Devices) == 0 && g.Resources.Same(&holds) {
+		return g
+	}
+	g := &AllocGroup{
+		Namespace: r.job.Namespace, JobID: r.job.ID, JobVersion: r.job.Version, JobType: r.job.Type, TaskGroup: r.group.Name,
+		Priority: r.job.Priority, Resources: holds,
+	}
+	r.shared = g
+	return g
 }
 
 // commit writes a copy that has passed: what it stops, what it follows, and itself.
@@ -103,7 +109,7 @@ func (r *referee) commit(a *Alloc, rec *PlanRecord, c int, victim, prev *Alloc, 
 		p.NextAllocation = a.ID
 		r.tx.putAlloc(&p)
 	}
-	r.tx.putAlloc(a)
+	r.tx.addAlloc(a)
 	k := slot{a.TaskGroup, a.Index}
 	slots := r.wanting(JobKey{a.Namespace, a.JobID})
 	if !slices.Contains(slots[k], a.ID) { // wanting may have been read after the put

@@ -14,9 +14,12 @@ func TestPlacedCopy(t *testing.T) {
 	h.must(SetEligibility{NodeID: "n1", Eligibility: NodeEligible, Time: 77})
 	a := h.place(j, 1, n.ID, 20001, 20002)
 	want := &Alloc{
-		ID: a.ID, Namespace: "default", JobID: "a", JobType: JobTypeService, TaskGroup: "web", Index: 1, Name: "a.web[1]",
-		NodeID: "n1", NodeName: "n1", Priority: 50,
-		Resources: AllocResources{CPU: 500, MemoryMB: 256, DiskMB: 300},
+		ID: a.ID, Index: 1, Name: "a.web[1]",
+		AllocGroup: &AllocGroup{
+			Namespace: "default", JobID: "a", JobType: JobTypeService, TaskGroup: "web", Priority: 50,
+			Resources: AllocResources{CPU: 500, MemoryMB: 256, DiskMB: 300},
+		},
+		AllocNode: &AllocNode{NodeID: "n1", NodeName: "n1"},
 		Ports: []AllocPort{
 			{Label: "sa", HostIP: "10.0.0.1", HostPort: 8080, To: 8080},
 			{Label: "da", HostIP: "10.0.0.1", HostPort: 20001, To: 20001},

@@ -187,7 +187,7 @@ func scratchHash(s *Snapshot) Hashes {
 		h[TableNodes] += hashRow(n)
 	}
 	for a := range s.allocs.all() {
-		h[TableAllocs] += hashRow(a)
+		h[TableAllocs] += a.hash()
 	}
 	for i := range s.images.all() {
 		h[TableImages] += hashRow(i)
@@ -216,7 +216,7 @@ func checkDirty(t rapid.TB, old, now *Snapshot, dropped map[JobKey]bool) {
 	for key := range rowsDiffer(rowsOf(old.jobs), rowsOf(now.jobs)) {
 		jobs[splitKey(key)] = true
 	}
-	for id := range rowsDiffer(rowsOf(old.allocs), rowsOf(now.allocs)) {
+	for id := range rowsDiffer(allocsOf(old), allocsOf(now)) {
 		a := now.Alloc(id)
 		if a == nil {
 			a = old.Alloc(id)
@@ -237,6 +237,14 @@ func checkDirty(t rapid.TB, old, now *Snapshot, dropped map[JobKey]bool) {
 	if !maps.Equal(gotNodes, nodes) {
 		t.Fatalf("nodes dirty since %d: %v, want %v", old.Index(), gotNodes, nodes)
 	}
+}
+
+func allocsOf(s *Snapshot) map[string]*Alloc {
+	out := map[string]*Alloc{}
+	for a := range s.Allocs() {
+		out[a.ID] = a
+	}
+	return out
 }
 
 func rowsOf[R any](t table[R]) map[string]*R {
@@ -267,7 +275,7 @@ func checkTerminal(t rapid.TB, old, now *Snapshot) {
 		if b == nil {
 			continue
 		}
-		if a.TerminalClient() && (b.ClientStatus != a.ClientStatus || !sameJSON(a.TaskStates, b.TaskStates)) {
+		if a.TerminalClient() && (b.ClientStatus != a.ClientStatus || !a.TaskStates.Equal(b.TaskStates)) {
 			t.Fatalf("allocation %s was %s and is %s", a.ID, a.ClientStatus, b.ClientStatus)
 		}
 		if a.TerminalDesired() && b.DesiredStatus != a.DesiredStatus {

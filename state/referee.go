@@ -19,14 +19,15 @@ type referee struct {
 	// of the record being judged
 	job    *Job
 	group  *TaskGroup
-	judged int // copies placed so far, of those that passed and those that did not
+	judged int         // copies placed so far, of those that passed and those that did not
+	shared *AllocGroup // of the copy placed last
 }
 
 // openRecord checks what concerns all copies of a record, and returns why it is refused.
 func (r *referee) openRecord(i int) string {
 	rec := &r.plan.Records[i]
 	n := len(rec.Index)
-	r.job, r.group, r.judged = r.tx.next.Job(rec.Namespace, rec.JobID), nil, 0
+	r.job, r.group, r.judged, r.shared = r.tx.next.Job(rec.Namespace, rec.JobID), nil, 0, nil
 	if len(rec.Node) != n || !columnOf(n, len(rec.Stop)) || !columnOf(n, len(rec.Reschedule)) {
 		return "columns of the record differ in length"
 	}

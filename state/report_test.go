@@ -69,10 +69,10 @@ func TestReportIsBounded(t *testing.T) {
 		{ID: a.ID, Status: ClientRunning, Description: strings.Repeat("d", 5000), Tasks: tasks},
 	}}}})
 	row := h.snap().Alloc(a.ID)
-	if len(row.TaskStates) != maxTasks || len(row.ClientDescription) != maxTextBytes {
-		t.Errorf("%d tasks, description of %d bytes", len(row.TaskStates), len(row.ClientDescription))
+	if row.TaskStates.Len() != maxTasks || len(row.ClientDescription) != maxTextBytes {
+		t.Errorf("%d tasks, description of %d bytes", row.TaskStates.Len(), len(row.ClientDescription))
 	}
-	ts, known := row.TaskStates["task-19"]
+	ts, known := row.TaskStates.Map()["task-19"]
 	if !known || len(ts.Events) != MaxTaskEvents || ts.Events[0].Time != 3 {
 		t.Errorf("events %+v", ts.Events)
 	}
@@ -82,8 +82,8 @@ func TestReportIsBounded(t *testing.T) {
 		}
 	}
 	h.report(a, 2, ClientFailed)
-	if got := h.snap().Alloc(a.ID).TaskStates; len(got) != maxTasks {
-		t.Errorf("a report without tasks forgot %d of them", maxTasks-len(got))
+	if got := h.snap().Alloc(a.ID).TaskStates; got.Len() != maxTasks {
+		t.Errorf("a report without tasks forgot %d of them", maxTasks-got.Len())
 	}
 }
 

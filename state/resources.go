@@ -20,6 +20,12 @@ type AllocResources struct {
 	Devices     []AllocDevice `json:",omitempty"` // one for each of the group's DeviceRequests
 }
 
+// Same reports whether both name nothing and are alike.
+func (r *AllocResources) Same(o *AllocResources) bool {
+	return r.CPU == o.CPU && r.MemoryMB == o.MemoryMB && r.MemoryMaxMB == o.MemoryMaxMB && r.DiskMB == o.DiskMB &&
+		len(r.Cores)+len(r.Devices)+len(o.Cores)+len(o.Devices) == 0
+}
+
 // NodeResources is what a node has to give, reserved parts already taken off.
 type NodeResources struct {
 	CPU            int          // MHz over all cores

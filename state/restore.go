@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"reflect"
 	"strconv"
 )
 
@@ -135,10 +136,11 @@ func readSnapshot(r io.Reader) (*Snapshot, error) {
 
 // builder fills a snapshot from records.
 type builder struct {
-	s     *Snapshot
-	f     frameReader
-	table Table  // of the last record
-	key   string // of the last record
+	s      *Snapshot
+	f      frameReader
+	table  Table  // of the last record
+	key    string // of the last record
+	before *Alloc // the last allocation
 }
 
 func (b *builder) read() error {
@@ -172,7 +174,7 @@ func (b *builder) add(rec *inRecord) error {
 	case TableNodes.String():
 		return addRow(b, TableNodes, rec, func(n *Node) string { return n.ID }, b.s.nodes.put)
 	case TableAllocs.String():
-		return addRow(b, TableAllocs, rec, func(a *Alloc) string { return a.ID }, func(_ string, a *Alloc) { b.s.indexAlloc(a) })
+		return b.addAlloc(rec)
 	case TableRequests.String():
 		return addRow(b, TableRequests, rec, func(q *requestRow) string { return q.ID }, func(_ string, q *requestRow) { b.s.indexRequest(q) })
 	case TableNodePools.String():
@@ -207,6 +209,43 @@ func addRow[R any](b *builder, t Table, rec *inRecord, keyOf func(*R) string, pu
 	b.table, b.key = t, key
 	put(key, row)
 	return nil
+}
+
+// addAlloc adds an allocation. Allocations stand in the order of their creation.
+func (b *builder) addAlloc(rec *inRecord) error {
+	a := new(Alloc)
+	if err := strict(rec.Row, a); err != nil {
+		return b.f.corrupt("%v", err)
+	}
+	id, isUUID := parseID(a.ID)
+	switch {
+	case b.table > TableAllocs || b.table < TableMeta:
+		return b.f.corrupt("row %q of %s is out of order", a.ID, TableAllocs)
+	case !a.Whole() || !isUUID:
+		return b.f.corrupt("row %q is not an allocation", truncate(a.ID, maxNameBytes))
+	case b.s.allocs.find(id) != 0:
+		return b.f.corrupt("a second row %q of %s", a.ID, TableAllocs)
+	}
+	b.table = TableAllocs
+	b.s.addAlloc(b.sharing(a))
+	return nil
+}
+
+// sharing is the row with the parts of the row before it, where they are the same.
+func (b *builder) sharing(a *Alloc) *Alloc {
+	if was := b.before; was != nil {
+		g, h := *a.AllocGroup, *was.AllocGroup
+		same := g.Resources.Same(&h.Resources)
+		g.Resources, h.Resources = AllocResources{}, AllocResources{}
+		if same && reflect.DeepEqual(g, h) {
+			a.AllocGroup = was.AllocGroup
+		}
+		if *a.AllocNode == *was.AllocNode {
+			a.AllocNode = was.AllocNode
+		}
+	}
+	b.before = a
+	return a
 }
 
 // finish compares the trailer with what was read.

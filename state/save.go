@@ -88,7 +88,11 @@ func (s *Snapshot) Save(w io.Writer) error {
 	writeTable(f, TableJobs, s.jobs)
 	writeTable(f, TableJobVersions, s.versions)
 	writeTable(f, TableNodes, s.nodes)
-	writeTable(f, TableAllocs, s.allocs)
+	for a := range s.allocs.created() {
+		if !f.write(TableAllocs.String(), a) {
+			break
+		}
+	}
 	writeTable(f, TableRequests, s.requests)
 	writeTable(f, TableNodePools, s.pools)
 	writeTable(f, TableImages, s.images)

@@ -17,19 +17,18 @@ type Snapshot struct {
 	jobs     table[Job]
 	versions table[Job]
 	nodes    table[Node]
-	allocs   table[Alloc]
+	allocs   allocTable
 	requests table[requestRow]
 	pools    table[NodePool]
 	images   table[Image]
 	imagesAt uint64 // index at which an image last changed; not saved
 
-	allocsByJob   *btree.BTreeG[*Alloc]
-	allocsByNode  *btree.BTreeG[*Alloc]
 	held          *btree.Map[string, Held] // node → what allocations hold there
 	poolsIndex    uint64                   // of the last change of a pool: bookkeeping like the dirty indexes
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
 	nodesDirty    dirtyIndex
+	shapes        *shapes // of task states, shared with every other snapshot
 
 	cloning *sync.Mutex // taken while the trees are copied: a copy writes to bookkeeping of its original
 }
@@ -55,16 +54,15 @@ func newSnapshot() *Snapshot {
 		jobs:          newTable[Job](),
 		versions:      newTable[Job](),
 		nodes:         newTable[Node](),
-		allocs:        newTable[Alloc](),
+		allocs:        newAllocTable(),
 		requests:      newTable[requestRow](),
 		pools:         newTable[NodePool](),
 		images:        newTable[Image](),
-		allocsByJob:   btree.NewBTreeGOptions(lessByJob, opts),
-		allocsByNode:  btree.NewBTreeGOptions(lessByNode, opts),
 		held:          btree.NewMap[string, Held](0),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
 		nodesDirty:    newDirtyIndex(),
+		shapes:        new(shapes),
 		cloning:       new(sync.Mutex),
 	}
 }
@@ -77,29 +75,11 @@ func (s *Snapshot) clone() *Snapshot {
 	c.jobs, c.versions, c.nodes = s.jobs.clone(), s.versions.clone(), s.nodes.clone()
 	c.allocs, c.requests, c.pools = s.allocs.clone(), s.requests.clone(), s.pools.clone()
 	c.images = s.images.clone()
-	c.allocsByJob, c.allocsByNode = s.allocsByJob.Copy(), s.allocsByNode.Copy()
 	c.held = s.held.Copy()
 	c.requestsByAge = s.requestsByAge.Copy()
 	c.jobsDirty, c.nodesDirty = s.jobsDirty.clone(), s.nodesDirty.clone()
 	c.cloning = new(sync.Mutex)
 	return &c
-}
-
-func lessByJob(a, b *Alloc) bool {
-	if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-		return c < 0
-	}
-	if c := strings.Compare(a.JobID, b.JobID); c != 0 {
-		return c < 0
-	}
-	return a.ID < b.ID
-}
-
-func lessByNode(a, b *Alloc) bool {
-	if c := strings.Compare(a.NodeID, b.NodeID); c != 0 {
-		return c < 0
-	}
-	return a.ID < b.ID
 }
 
 // Index is the Raft index of the last entry applied.
@@ -215,20 +195,14 @@ func (s *Snapshot) AllocsByPrefix(prefix string) iter.Seq[*Alloc] { return s.all
 // AllocCount is the number of allocations.
 func (s *Snapshot) AllocCount() int { return s.allocs.rows.Len() }
 
-// AllocsByJob yields a job's allocations in ID order, also those of a job whose row is gone.
+// AllocsByJob yields a job's allocations in the order in which they were placed, also those of a job whose row is gone.
 func (s *Snapshot) AllocsByJob(namespace, id string) iter.Seq[*Alloc] {
-	return func(yield func(*Alloc) bool) {
-		s.allocsByJob.Ascend(&Alloc{Namespace: namespace, JobID: id}, func(a *Alloc) bool {
-			return a.JobID == id && a.Namespace == namespace && yield(a)
-		})
-	}
+	return s.allocs.owned(&s.allocs.byJob, rowKey(namespace, id))
 }
 
-// AllocsByNode yields a node's allocations in ID order.
+// AllocsByNode yields a node's allocations in the order in which they were placed.
 func (s *Snapshot) AllocsByNode(id string) iter.Seq[*Alloc] {
-	return func(yield func(*Alloc) bool) {
-		s.allocsByNode.Ascend(&Alloc{NodeID: id}, func(a *Alloc) bool { return a.NodeID == id && yield(a) })
-	}
+	return s.allocs.owned(&s.allocs.byNode, id)
 }
 
 // JobsDirtySince yields the jobs whose row, allocations or allocations' nodes changed after index, or that a dropped copy of a

@@ -14,7 +14,7 @@ func (s *Snapshot) Tables() []TableState {
 		TableJobs:        s.jobs.rows.Len(),
 		TableJobVersions: s.versions.rows.Len(),
 		TableNodes:       s.nodes.rows.Len(),
-		TableAllocs:      s.allocs.rows.Len(),
+		TableAllocs:      s.AllocCount(),
 		TableRequests:    s.requests.rows.Len(),
 		TableNodePools:   s.pools.rows.Len(),
 		TableImages:      s.images.rows.Len(),

@@ -10,6 +10,7 @@ type tx struct {
 	term    uint64
 	now     int64               // cluster time of the entry: never before an earlier entry's
 	purging map[string]struct{} // purged jobs of which this entry touched something
+	marked  map[JobKey]struct{} // jobs, and nodes by a key without a namespace, that allocations made dirty; nil is always right
 	changes changes
 }
 
@@ -103,6 +104,7 @@ func (t *tx) touchJob(namespace, id string) {
 		t.markJob(key)
 	} else {
 		t.next.jobsDirty.retire(key, t.index)
+		t.marked = nil
 	}
 }
 
@@ -145,32 +147,58 @@ func (t *tx) removeNode(n *Node) {
 	t.hold(n.ID, nil)
 	t.next.held.Delete(n.ID)
 	t.next.nodesDirty.retire(n.ID, t.index)
+	t.marked = nil
 	t.changes.nodes = append(t.changes.nodes, n.ID)
 }
 
+// putAlloc puts a changed copy of an allocation's row.
 func (t *tx) putAlloc(a *Alloc) {
-	a.ModifyIndex = t.index
-	if a.CreateIndex == 0 {
-		a.CreateIndex = t.index
-	}
-	t.next.indexAlloc(a)
-	t.markJob(rowKey(a.Namespace, a.JobID))
-	t.next.nodesDirty.mark(a.NodeID, t.index)
-	t.changes.allocs = append(t.changes.allocs, a)
+	id, _ := parseID(a.ID)
+	serial := t.next.allocs.find(id)
+	t.replaceAlloc(serial, t.next.allocs.at(serial), a)
 }
 
-func (s *Snapshot) indexAlloc(a *Alloc) {
-	s.account(s.allocs.get(a.ID), a)
-	s.allocs.put(a.ID, a)
-	s.allocsByJob.Set(a)
-	s.allocsByNode.Set(a)
+// replaceAlloc is putAlloc for those who know the row's serial and the row.
+func (t *tx) replaceAlloc(serial uint64, old, a *Alloc) {
+	a.ModifyIndex = t.index
+	t.next.account(old, a)
+	t.next.allocs.put(serial, a)
+	t.changedAlloc(a)
+}
+
+// addAlloc puts the row of a new allocation.
+func (t *tx) addAlloc(a *Alloc) {
+	a.CreateIndex, a.ModifyIndex = t.index, t.index
+	t.next.addAlloc(a)
+	t.changedAlloc(a)
+}
+
+func (s *Snapshot) addAlloc(a *Alloc) {
+	id, _ := parseID(a.ID)
+	s.account(nil, a)
+	s.allocs.add(id, a)
+}
+
+// changedAlloc marks what a change of an allocation makes dirty, each job and node once an entry.
+func (t *tx) changedAlloc(a *Alloc) {
+	t.changes.allocs = append(t.changes.allocs, a)
+	if t.marked == nil {
+		t.marked = map[JobKey]struct{}{}
+	}
+	job, node := JobKey{a.Namespace, a.JobID}, JobKey{ID: a.NodeID} // no namespace is ""
+	if _, known := t.marked[job]; !known {
+		t.marked[job] = struct{}{}
+		t.markJob(rowKey(a.Namespace, a.JobID))
+	}
+	if _, known := t.marked[node]; !known {
+		t.marked[node] = struct{}{}
+		t.next.nodesDirty.mark(a.NodeID, t.index)
+	}
 }
 
 func (t *tx) removeAlloc(a *Alloc) {
-	t.next.account(t.next.allocs.get(a.ID), nil)
-	t.next.allocs.remove(a.ID)
-	t.next.allocsByJob.Delete(a)
-	t.next.allocsByNode.Delete(a)
+	t.next.account(a, nil)
+	t.next.allocs.remove(a)
 	t.next.nodesDirty.mark(a.NodeID, t.index)
 	t.touchJob(a.Namespace, a.JobID)
 	t.changes.allocs = append(t.changes.allocs, a)

@@ -26,6 +26,7 @@ const (
 	keyNodePools
 	keyNodePool
 	keyImages
+	numKinds
 )
 
 // KeyIndex changes with every entry, also with those that change nothing.
@@ -97,6 +98,7 @@ func (w *Watch) Stop() {
 type watchers struct {
 	mu    sync.Mutex
 	byKey map[Key]map[*Watch]struct{}
+	kinds [numKinds]int // watches of each kind of key: what nobody watches is not looked up
 }
 
 // Watch waits for the next change of any of keys.
@@ -108,14 +110,21 @@ func (s *Store) Watch(keys ...Key) *Watch {
 		if s.watches.byKey[k] == nil {
 			s.watches.byKey[k] = map[*Watch]struct{}{}
 		}
-		s.watches.byKey[k][w] = struct{}{}
+		if _, twice := s.watches.byKey[k][w]; !twice {
+			s.watches.byKey[k][w] = struct{}{}
+			s.watches.kinds[k.kind]++
+		}
 	}
 	return w
 }
 
 func (ws *watchers) forget(w *Watch) {
 	for _, k := range w.keys {
+		if _, waits := ws.byKey[k][w]; !waits {
+			continue
+		}
 		delete(ws.byKey[k], w)
+		ws.kinds[k.kind]--
 		if len(ws.byKey[k]) == 0 {
 			delete(ws.byKey, k)
 		}
@@ -143,6 +152,11 @@ type changes struct {
 
 func (c *changes) any() bool {
 	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.pools) > 0 || len(c.allocs) > 0 || len(c.images) > 0
+}
+
+// rows is how many rows changed, at least 1: each counts as often as it changed.
+func (c *changes) rows() int {
+	return max(1, len(c.jobs)+len(c.nodes)+len(c.pools)+len(c.images)+len(c.allocs))
 }
 
 func (ws *watchers) wake(c *changes) {
@@ -177,16 +191,29 @@ func (ws *watchers) wake(c *changes) {
 	for _, name := range c.pools {
 		ws.fire(KeyNodePool(name))
 	}
+	ws.wakeAllocs(c)
+}
+
+// wakeAllocs looks up what is watched only.
+func (ws *watchers) wakeAllocs(c *changes) {
 	if len(c.allocs) > 0 {
 		ws.fire(KeyAllocs())
 	}
 	for _, a := range c.allocs {
-		ws.fire(KeyAlloc(a.ID))
-		ws.fire(KeyNodeAllocs(a.NodeID))
-		if k := KeyNodeOrders(a.NodeID); len(ws.byKey[k]) > 0 && c.orders(a.NodeID) {
-			ws.fire(k)
+		if ws.kinds[keyAlloc] > 0 {
+			ws.fire(KeyAlloc(a.ID))
 		}
-		ws.fire(KeyJobAllocs(a.Namespace, a.JobID))
+		if ws.kinds[keyNodeAllocs] > 0 {
+			ws.fire(KeyNodeAllocs(a.NodeID))
+		}
+		if ws.kinds[keyNodeOrders] > 0 {
+			if k := KeyNodeOrders(a.NodeID); len(ws.byKey[k]) > 0 && c.orders(a.NodeID) {
+				ws.fire(k)
+			}
+		}
+		if ws.kinds[keyJobAllocs] > 0 {
+			ws.fire(KeyJobAllocs(a.Namespace, a.JobID))
+		}
 	}
 }
 

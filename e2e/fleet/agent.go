@@ -281,7 +281,7 @@ func (s *simulated) report(ctx context.Context) error {
 		n := min(len(s.unsaid), maxReported)
 		allocs, leader := slices.Clone(s.unsaid[:n]), s.leader
 		s.seq++
-		req := &api.ReportRequest{ClusterID: s.cluster, Report: state.NodeReport{NodeID: s.node.ID, Boot: s.node.Boot, Seq: s.seq, Allocs: allocs}}
+		req := &api.ReportRequest{ClusterID: s.cluster, Report: state.NodeReport{NodeID: s.node.ID, Boot: s.node.Boot, Seq: s.seq, Allocs: allocs}.Packed()}
 		s.mu.Unlock()
 		if n == 0 {
 			return nil

@@ -73,7 +73,7 @@ func TestSimulatedObeys(t *testing.T) {
 	job := Job("j", "plain", 0, 2)
 	Stamp(job)
 	run := func(id string, index uint64) api.RunOrder {
-		return api.RunOrder{ID: id, Alloc: &state.Alloc{ID: id, ModifyIndex: index}, Job: job}
+		return api.RunOrder{ID: id, Alloc: &state.Alloc{ID: id, AllocGroup: &state.AllocGroup{}, AllocNode: &state.AllocNode{}, ModifyIndex: index}, Job: job}
 	}
 	s.obey(&api.PollResponse{Index: 10, LeaderAddr: "127.0.0.1:2", LeasePeriod: time.Second, Run: []api.RunOrder{run("b", 9), run("a", 10)}})
 	s.obey(&api.PollResponse{Index: 11, Run: []api.RunOrder{{ID: "a"}, run("b", 11)}})

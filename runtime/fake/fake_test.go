@@ -218,7 +218,7 @@ func TestManyNodes(t *testing.T) {
 				job := &state.Job{ID: "j", Type: state.JobTypeService, TaskGroups: []state.TaskGroup{{Name: "g",
 					Tasks: []state.Task{{Name: "t", Driver: "fake"}}}}}
 				o.Run = append(o.Run, runtime.Assigned{Job: job, Alloc: &state.Alloc{
-					ID: fmt.Sprintf("alloc-%d-%d", n, c), NodeID: cfg.NodeID, TaskGroup: "g", DesiredStatus: state.DesiredRun}})
+					ID: fmt.Sprintf("alloc-%d-%d", n, c), AllocNode: &state.AllocNode{NodeID: cfg.NodeID}, AllocGroup: &state.AllocGroup{TaskGroup: "g"}, DesiredStatus: state.DesiredRun}})
 			}
 			r.Obey(o)
 		}
