@@ -132,7 +132,7 @@ func DefaultConfig() Config {
 		LogLevel:   "info",
 		Ports:      Ports{HTTP: 4646, RPC: 4647, Serf: 4648},
 		Server: ServerConfig{
-			RetryInterval: 30 * time.Second, RaftTimeout: 500 * time.Millisecond, LostAfter: 5 * time.Minute,
+			RetryInterval: 30 * time.Second, RaftTimeout: 1500 * time.Millisecond, LostAfter: 5 * time.Minute,
 			EvictionHold: 15 * time.Minute, Algorithm: "binpack",
 			Snapshots: SnapshotsConfig{Retain: 24},
 		},

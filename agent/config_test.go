@@ -130,7 +130,7 @@ func wholeWant() Config {
 	c.Ports = Ports{5646, 5647, 5648}
 	c.Server = ServerConfig{
 		Enabled: true, BootstrapExpect: 3, Encrypt: "MDEyMzQ1Njc4OWFiY2RlZg==", RetryJoin: []string{"10.0.0.1", "10.0.0.2:4648"},
-		RetryInterval: 15 * time.Second, RetryMax: 3, RaftTimeout: 500 * time.Millisecond, LostAfter: 2 * time.Minute,
+		RetryInterval: 15 * time.Second, RetryMax: 3, RaftTimeout: 1500 * time.Millisecond, LostAfter: 2 * time.Minute,
 		EvictionHold: time.Minute, Algorithm: "spread", Oversubscribe: true, RejectJobs: true,
 		Snapshots: SnapshotsConfig{Interval: 90 * time.Minute, Retain: 7, Directory: "/var/backups/drover"},
 	}

@@ -51,7 +51,7 @@ func openServer(a *Agent) (*server, error) {
 	}}
 	cfg := consensus.DefaultConfig()
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout = a.cfg.Server.RaftTimeout, a.cfg.Server.RaftTimeout
-	cfg.LeaderLease = a.cfg.Server.RaftTimeout / 2
+	cfg.LeaderLease = a.cfg.Server.RaftTimeout
 	cfg.NodeID, cfg.Dir = a.id.NodeID, a.dir.Path("raft")
 	cfg.Transport, cfg.Address = a.peer.raftLayer(s.admitted), a.addrs.peer
 	cfg.FSM, cfg.Logger = s.fsm, s.log

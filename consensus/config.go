@@ -69,12 +69,17 @@ type Config struct {
 	wrapStore   func(logStore) logStore // tests put a failing disk here
 }
 
-// DefaultConfig returns the settings of a cluster on a local network: a dead leader is replaced within about 1.5 s.
+// DefaultConfig returns the settings of a cluster on a local network. A leader whose process died is replaced within about 0.2 s, one
+// that fell silent (its machine is gone, its network cut) within 1.5 to 4 s.
+//
+// The lease is as long as the others' patience, and both are long, because a busy machine makes everything late: with 2,400 goroutines
+// ready to run on two cores that three servers and 5,000 agents shared, those of a leader waited up to 0.54 s for their turn, twice for
+// each heartbeat, and a lease of 0.25 s was lost 2 to 20 times a run. See succession for why a dead leader is replaced sooner.
 func DefaultConfig() Config {
 	return Config{
-		HeartbeatTimeout:  500 * time.Millisecond,
-		ElectionTimeout:   500 * time.Millisecond,
-		LeaderLease:       250 * time.Millisecond,
+		HeartbeatTimeout:  1500 * time.Millisecond,
+		ElectionTimeout:   1500 * time.Millisecond,
+		LeaderLease:       1500 * time.Millisecond,
 		CommitTimeout:     20 * time.Millisecond,
 		RPCTimeout:        5 * time.Second,
 		ProposeTimeout:    5 * time.Second,
@@ -94,7 +99,7 @@ func DevConfig() Config {
 	c := DefaultConfig()
 	c.HeartbeatTimeout = 200 * time.Millisecond
 	c.ElectionTimeout = 200 * time.Millisecond
-	c.LeaderLease = 100 * time.Millisecond
+	c.LeaderLease = 200 * time.Millisecond
 	return c
 }
 

@@ -34,6 +34,7 @@ type Consensus struct {
 	snaps   *snapshotStore
 	trans   *transport
 	opened  time.Time
+	founded chan struct{} // has something in it after Bootstrap
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelCauseFunc
@@ -69,6 +70,7 @@ func open(cfg Config) (*Consensus, error) {
 	log := cfg.Logger.Named("raft")
 	cfg.Logger = log
 	c := &Consensus{cfg: cfg, log: log, machine: &machine{fsm: cfg.FSM}, opened: time.Now(), subs: map[chan struct{}]struct{}{}}
+	c.founded = make(chan struct{}, 1)
 	c.closing, c.cancel = context.WithCancelCause(context.Background())
 
 	store, err := openStore(cfg, c.stalled)
@@ -98,6 +100,7 @@ func (c *Consensus) start() error {
 	if err := c.startRaft(); err != nil {
 		return errors.Join(err, c.trans.abandon())
 	}
+	c.watchSuccession()
 	return nil
 }
 

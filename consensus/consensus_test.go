@@ -127,7 +127,7 @@ func TestErrorsSayWhatBecameOfAWrite(t *testing.T) {
 		if _, err := l.Propose(t.Context(), []byte("lost")); !errors.Is(err, ErrLeadershipLost) || !errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("propose when cut off: %v", err)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > DefaultConfig().LeaderLease+100*time.Millisecond {
 			t.Errorf("that took %s", took)
 		}
 		cl.net.Heal()

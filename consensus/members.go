@@ -42,6 +42,10 @@ func (c *Consensus) Bootstrap(servers []Server) error {
 	case err != nil:
 		return fmt.Errorf("bootstrap: %w", err)
 	}
+	select {
+	case c.founded <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

@@ -130,6 +130,7 @@ func (t *transport) progressOf(id string) progress {
 type streams struct {
 	raft.StreamLayer
 	addr    net.Addr
+	hungUp  chan struct{} // has something in it after a server that had connected to this one hung up
 	closing context.Context
 	cancel  context.CancelFunc
 
@@ -148,7 +149,7 @@ func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
 func newStreams(cfg Config) *streams {
-	s := &streams{StreamLayer: cfg.Transport, addr: cfg.Transport.Addr(), conns: map[*stream]struct{}{}}
+	s := &streams{StreamLayer: cfg.Transport, addr: cfg.Transport.Addr(), hungUp: make(chan struct{}, 1), conns: map[*stream]struct{}{}}
 	if cfg.Address != "" {
 		s.addr = address(cfg.Address)
 	}
@@ -191,7 +192,11 @@ func (s *streams) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.track(c)
+	st, err := s.track(c)
+	if err != nil {
+		return nil, err
+	}
+	return &acceptedStream{stream: st, hungUp: s.hungUp}, nil
 }
 
 // Dial connects to another server.
@@ -203,7 +208,11 @@ func (s *streams) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn
 	if err != nil {
 		return nil, fmt.Errorf("dial raft server at %s: %w", addr, err)
 	}
-	return s.track(c)
+	st, err := s.track(c)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
 }
 
 func (s *streams) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
@@ -219,7 +228,7 @@ func (s *streams) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn
 	return d.DialContext(ctx, addr)
 }
 
-func (s *streams) track(c net.Conn) (net.Conn, error) {
+func (s *streams) track(c net.Conn) (*stream, error) {
 	st := &stream{Conn: c, of: s}
 	s.mu.Lock()
 	defer s.mu.Unlock()

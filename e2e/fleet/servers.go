@@ -45,7 +45,7 @@ type Server struct {
 type Servers []*Server
 
 // RaftTimeout is the servers' own default of server.raft_timeout.
-const RaftTimeout = 500 * time.Millisecond
+const RaftTimeout = 1500 * time.Millisecond
 
 // StartServers starts n servers below dir and waits for a leader. The disk must be one. Where others use the machine too, servers that
 // are not given the processor for a quarter of a second would lose leadership to nobody's fault: raftTimeout is longer there.
