@@ -166,7 +166,7 @@ func (a agenda) wake(released int64) int64 {
 
 // ready calls yield with the jobs to look at now: those that are pending or due, and those of which a copy may have room on one of
 // some nodes that can take more than before, or may stay there. A job may be named twice.
-func (a agenda) ready(gained []*fleetNode, now int64, yield func(state.JobKey)) {
+func (a agenda) ready(gained []opening, now int64, yield func(state.JobKey)) {
 	a.pending.Scan(func(key state.JobKey) bool {
 		yield(key)
 		return true
@@ -179,7 +179,7 @@ func (a agenda) ready(gained []*fleetNode, now int64, yield func(state.JobKey)) 
 		return true
 	})
 	most := math.MinInt
-	var open []*fleetNode
+	var open []opening
 	for _, n := range gained {
 		a.homes.Ascend(home{node: n.node.ID}, func(h home) bool {
 			if h.node != n.node.ID {
@@ -199,9 +199,9 @@ func (a agenda) ready(gained []*fleetNode, now int64, yield func(state.JobKey)) 
 
 // eachWant calls yield with the jobs that wait for a node, of those that suit one of some nodes and ask for no more cpu than most, and
 // fit there.
-func (a agenda) eachWant(nodes []*fleetNode, most int, yield func(state.JobKey)) {
+func (a agenda) eachWant(nodes []opening, most int, yield func(state.JobKey)) {
 	terms, begun := "", false
-	var suiting []*fleetNode // nodes that suit the terms
+	var suiting []opening // nodes that suit the terms
 	for from, more := (want{}), true; more; {
 		more = false
 		a.wants.Ascend(from, func(w want) bool {
@@ -224,8 +224,8 @@ func (a agenda) eachWant(nodes []*fleetNode, most int, yield func(state.JobKey))
 }
 
 // suitingNodes asks each class once.
-func suitingNodes(a *ask, nodes []*fleetNode) []*fleetNode {
-	var out []*fleetNode
+func suitingNodes(a *ask, nodes []opening) []opening {
+	var out []opening
 	asked := map[*class]bool{}
 	for _, n := range nodes {
 		suits, known := asked[n.class]

@@ -12,7 +12,7 @@ import (
 )
 
 // slowReady is the plain twin of agenda.ready: it asks every mark.
-func (a agenda) slowReady(gained []*fleetNode, now int64) map[state.JobKey]bool {
+func (a agenda) slowReady(gained []opening, now int64) map[state.JobKey]bool {
 	out := map[state.JobKey]bool{}
 	a.marks.Scan(func(m marked) bool {
 		if m.pending || m.due != 0 && m.due <= now {
@@ -43,7 +43,10 @@ func TestTheAgendaForgetsNobody(t *testing.T) {
 			if cur.fleet == nil || len(cur.fleet.nodes) == 0 {
 				continue
 			}
-			gained := rapid.SliceOf(rapid.SampledFrom(cur.fleet.nodes)).Draw(t, "gained")
+			var gained []opening
+			for _, pos := range rapid.SliceOf(rapid.IntRange(0, len(cur.fleet.nodes)-1)).Draw(t, "gained") {
+				gained = append(gained, cur.fleet.opening(pos))
+			}
 			now := h.w.now + rapid.SampledFrom([]int64{0, 1e9, 1e12}).Draw(t, "later")
 			got := map[state.JobKey]bool{}
 			cur.agenda.ready(gained, now, func(k state.JobKey) { got[k] = true })

@@ -35,12 +35,14 @@ type limit struct {
 	hosts      bool   // distinct_hosts; otherwise distinct_property
 	scope      string // the group whose copies count, "" for all of the job
 	target     string // of distinct_property
+	counts     string // names what the limit counts, so that a job's groups share the counts of its own limits
 	max        int
 }
 
-// key names what the limit counts, so that a job's groups share the counts of its own limits.
-func (l *limit) key() string {
-	return strconv.FormatBool(l.hosts) + "\x00" + l.scope + "\x00" + l.target
+// named names what the limit counts.
+func (l limit) named() *limit {
+	l.counts = strconv.FormatBool(l.hosts) + "\x00" + l.scope + "\x00" + l.target
+	return &l
 }
 
 // newAsk compiles a group.
@@ -134,13 +136,13 @@ func limitsOf(job *state.Job, g *state.TaskGroup) []*limit {
 				if on, err := strconv.ParseBool(c.RTarget); err == nil && !on {
 					continue
 				}
-				out = append(out, &limit{constraint: c, hosts: true, scope: scope, max: 1})
+				out = append(out, limit{constraint: c, hosts: true, scope: scope, max: 1}.named())
 			case state.OperandDistinctProperty:
 				n, err := strconv.Atoi(c.RTarget)
 				if err != nil || n < 1 {
 					n = 1
 				}
-				out = append(out, &limit{constraint: c, scope: scope, target: c.LTarget, max: n})
+				out = append(out, limit{constraint: c, scope: scope, target: c.LTarget, max: n}.named())
 			}
 		}
 	}

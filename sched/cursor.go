@@ -24,6 +24,7 @@ type Cursor struct {
 	now        int64
 	fleet      *fleet
 	agenda     agenda
+	memory     *memory // shared with the cursor before; valid for the pass that it was handed to last
 }
 
 // NewCursor returns a cursor for which everything is dirty, with settings of its own.
@@ -43,7 +44,8 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 	}
 	keys := map[state.JobKey]bool{}
 	if !c.continues(snap) {
-		next.fleet, next.agenda = newFleet(snap), newAgenda()
+		next.fleet, next.agenda, next.memory = newFleet(snap), newAgenda(), newMemory()
+		next.memory.pass = next.passes
 		for j := range snap.Jobs() {
 			keys[state.JobKey{Namespace: j.Namespace, ID: j.ID}] = true
 		}
@@ -53,16 +55,35 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 		_, released = next.fleet.released(now, now)
 		return next, order(snap, keys), released
 	}
-	var gained, free []*fleetNode
-	next.fleet, gained = c.fleet.advance(snap, c.index)
-	free, released = next.fleet.released(c.now, now)
-	gained = append(gained, free...)
+	fleet, moved := c.fleet.advance(snap, snap.NodesDirtySince(c.index))
+	next.fleet, next.memory = fleet, c.remember(moved)
+	var free []opening
+	free, released = fleet.released(c.now, now)
+	if len(free) > 0 {
+		next.memory.reshape()
+	}
+	gained := append(moved.gained, free...)
 	next.agenda = c.agenda.clone()
 	for k := range snap.JobsDirtySince(c.index) {
 		keys[k] = true
 	}
 	next.agenda.ready(gained, now, func(k state.JobKey) { keys[k] = true })
 	return next, order(snap, keys), released
+}
+
+// remember takes over what the pass before has found out, as far as it still holds. Whoever uses a cursor twice finds it gone.
+func (c Cursor) remember(moved movement) *memory {
+	m := c.memory
+	if m == nil || m.pass != c.passes || moved.rebuilt {
+		m = newMemory()
+	}
+	m.pass = c.passes + 1
+	if moved.reshaped {
+		m.reshape()
+	} else {
+		m.begin(moved.changed, len(c.fleet.nodes))
+	}
+	return m
 }
 
 // order returns the jobs of some keys: higher priority first, then older. A job whose row is gone wants nothing.

@@ -83,7 +83,7 @@ func (l *ledger) lacks(a *ask, pos int) float64 {
 	n := l.fleet.nodes[pos].node
 	want, free := a.on(n), l.free[pos]
 	return of(want.CPU, free.CPU) + of(want.MemoryMB, free.MemoryMB) + of(want.DiskMB, free.DiskMB) +
-		of(a.cores, len(l.stock(pos).freeCores(&n.Resources)))
+		of(a.cores, len(l.stocks[pos].freeCores(&n.Resources)))
 }
 
 // firstReason is one sentence for a group that is blocked. It holds no count, so that it changes only when the reason does.
@@ -131,7 +131,7 @@ func alone(snap *state.Snapshot, now int64, fallback Algorithm) *pass {
 	planner.unbounded = true
 	f := newFleet(snap)
 	return &pass{
-		snap: snap, now: now, salt: salt(seed), shed: f.overfull(), algorithm: fallback, ledger: newLedger(f, now), planner: planner,
+		snap: snap, now: now, salt: salt(seed), shed: f.overfull(), algorithm: fallback, ledger: newLedger(f, newMemory(), now), planner: planner,
 	}
 }
 

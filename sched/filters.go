@@ -53,7 +53,7 @@ func (l *ledger) misses(a *ask, u *usage, pos int) []miss {
 	out = append(out, l.shortages(a, pos)...)
 	for _, lim := range a.limits {
 		v, ok := lim.value(n.node)
-		if ok && u.counts[lim.key()][v] < lim.max {
+		if ok && u.counts[lim.counts][v] < lim.max {
 			continue
 		}
 		name := filterProperty
@@ -128,15 +128,15 @@ const noSpeed = "asks for cores, the node does not say how fast its cores are"
 // lackingPieces lists the cores and devices that a node does not have for a copy.
 func (l *ledger) lackingPieces(a *ask, pos int) []miss {
 	n := l.fleet.nodes[pos].node
-	if !a.piecemeal() || hasPieces(a, n, l.stock(pos)) {
+	if !a.piecemeal() || hasPieces(a, n, l.stocks[pos]) {
 		return nil
 	}
 	var out []miss
-	if len(l.stock(pos).freeCores(&n.Resources)) < a.cores {
+	if len(l.stocks[pos].freeCores(&n.Resources)) < a.cores {
 		out = append(out, miss{filter: filterCores})
 	}
 	for i := range a.devices {
-		if t := a.devices[i].trouble(&n.Resources, l.stock(pos)); t != "" {
+		if t := a.devices[i].trouble(&n.Resources, l.stocks[pos]); t != "" {
 			out = append(out, miss{filter: filterDevice, about: t})
 		}
 	}
@@ -245,7 +245,7 @@ func (l *ledger) sentence(m miss, a *ask, pos int) string {
 	case filterDisk:
 		return fmt.Sprintf("disk: asks %d MiB, %d MiB free of %d MiB", want.DiskMB, free.DiskMB, of.DiskMB)
 	case filterCores:
-		return fmt.Sprintf("cores: asks %s, %d free of %d", wholeCores(a.cores), len(l.stock(pos).freeCores(of)), len(of.Cores))
+		return fmt.Sprintf("cores: asks %s, %d free of %d", wholeCores(a.cores), len(l.stocks[pos].freeCores(of)), len(of.Cores))
 	case filterConstraint:
 		return m.check.describe(n.node)
 	case filterFlapping:

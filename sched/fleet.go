@@ -2,6 +2,7 @@ package sched
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,8 +22,13 @@ const (
 // fleet is every node with what is free on it, in ID order. It is built once per term and moved forward by what changed; one
 // that has been handed out is never changed.
 type fleet struct {
-	nodes   []*fleetNode
-	classes map[string]*class // interned, so that two nodes are alike when their pointers are equal
+	columns
+	nodes    []*fleetNode
+	at       map[string]int    // where a node stands
+	classes  map[string]*class // interned, so that two nodes are alike when their pointers are equal
+	shared   bool              // classes is an earlier fleet's too
+	flapping []int             // nodes that came back too often, whether or not their time is over
+	shrunk   []int             // nodes with copies that do not fit any more
 }
 
 // class is a set of nodes of one size that no constraint can tell apart, but for those that name a unique attribute.
@@ -31,132 +37,224 @@ type class struct {
 	key string
 }
 
-// fleetNode is one node as placement sees it. Allocations that end with their node's word or with their node are not counted;
-// all others are, also those that are to stop.
+// fleetNode is what a node is, as placement sees it.
 type fleetNode struct {
 	node      *state.Node
 	class     *class
-	free      room           // may be negative on a node that shrank
-	heft      heft           // what is free, as scores see it
-	dynamic   int            // free ports of its dynamic range
-	ports     *state.PortSet // taken by allocations, or reserved
-	stock     *stock         // cores and devices taken
-	heldUntil int64          // no new work before this time: the node flaps
-	shed      []string       // copies that do not fit any more since the node shrank
+	heldUntil int64    // no new work before this time: the node flaps
+	shed      []string // copies that do not fit any more since the node shrank
+}
+
+// opening is a node with what is left on it.
+type opening struct {
+	*fleetNode
+	left
 }
 
 // newFleet builds the fleet of a snapshot.
 func newFleet(snap *state.Snapshot) *fleet {
-	f := &fleet{nodes: make([]*fleetNode, 0, snap.NodeCount()), classes: map[string]*class{}}
+	nodes := make([]*state.Node, 0, snap.NodeCount())
 	for n := range snap.Nodes() {
-		f.nodes = append(f.nodes, f.assess(snap, n, nil))
+		nodes = append(nodes, n)
 	}
+	return fleetOf(snap, nodes)
+}
+
+// fleetOf builds a fleet of some nodes, given in ID order.
+func fleetOf(snap *state.Snapshot, nodes []*state.Node) *fleet {
+	f := &fleet{columns: newColumns(len(nodes)), nodes: make([]*fleetNode, len(nodes)), classes: map[string]*class{}}
+	for pos, n := range nodes {
+		f.set(pos, f.assess(snap, n, nil))
+	}
+	f.index()
 	return f
 }
 
-// advance returns the fleet of snap, given that f is the fleet of an earlier snapshot at index since, and the nodes that can
-// take more than before.
-func (f *fleet) advance(snap *state.Snapshot, since uint64) (next *fleet, gained []*fleetNode) {
-	next = &fleet{nodes: f.nodes, classes: f.classes}
-	var added []*fleetNode
-	removed, cloned := false, false
-	for id := range snap.NodesDirtySince(since) {
+// index notes where nodes stand, and which are odd.
+func (f *fleet) index() {
+	f.at = make(map[string]int, len(f.nodes))
+	for pos, n := range f.nodes {
+		f.at[n.node.ID] = pos
+	}
+	f.findOdd()
+}
+
+// findOdd lists the nodes that flap or shrank: few, so that no pass looks for them among all.
+func (f *fleet) findOdd() {
+	f.flapping, f.shrunk = nil, nil
+	for pos, n := range f.nodes {
+		if n.heldUntil > 0 {
+			f.flapping = append(f.flapping, pos)
+		}
+		if len(n.shed) > 0 {
+			f.shrunk = append(f.shrunk, pos)
+		}
+	}
+}
+
+// set writes down a node.
+func (f *fleet) set(pos int, o opening) {
+	f.nodes[pos] = o.fleetNode
+	f.columns.set(pos, o)
+}
+
+// opening is the node at a place.
+func (f *fleet) opening(pos int) opening { return opening{f.nodes[pos], f.columns.left(pos)} }
+
+// movement is how a fleet differs from the one before.
+type movement struct {
+	gained   []opening // nodes that can take more than before
+	changed  []int     // where something else is free than before
+	reshaped bool      // a node is new, gone, or another than before in more than what is free: it may stand elsewhere
+	rebuilt  bool      // also the numbers of classes are others
+}
+
+// advance returns the fleet of snap, given that f is the fleet of an earlier snapshot and the nodes that have changed since. A node may
+// be named twice.
+func (f *fleet) advance(snap *state.Snapshot, dirty iter.Seq[string]) (next *fleet, m movement) {
+	next = f
+	var added []*state.Node
+	gone, odd := false, false
+	for id := range dirty {
 		n, pos := snap.Node(id), f.position(id)
 		if n == nil && pos < 0 {
 			continue
 		}
-		if !cloned {
-			next.nodes, next.classes, cloned = slices.Clone(f.nodes), maps.Clone(f.classes), true
+		if next == f {
+			next = f.clone()
 		}
-		if n == nil {
-			next.nodes[pos], removed = nil, true
-			continue
-		}
-		if pos < 0 {
-			now := next.assess(snap, n, nil)
-			added = append(added, now)
-			gained = append(gained, now)
-			continue
-		}
-		now := next.assess(snap, n, f.nodes[pos])
-		next.nodes[pos] = now
-		if now.gains(f.nodes[pos]) {
-			gained = append(gained, now)
+		switch {
+		case n == nil:
+			next.nodes[pos], gone = nil, true
+		case pos < 0:
+			added = append(added, n)
+		default:
+			odd = next.renew(snap, n, pos, &m) || odd
 		}
 	}
-	if removed || len(added) > 0 {
-		next.arrange(added)
+	if gone || len(added) > 0 {
+		m.reshaped = true
+		next = next.arrange(snap, added, &m)
+	} else if odd {
+		next.findOdd()
 	}
 	if len(next.classes) > maxClasses(len(next.nodes)) {
 		next = newFleet(snap) // most of them are of nodes that have changed since
-		return next, next.nodes
+		m = movement{rebuilt: true}
+		for pos := range next.nodes {
+			m.gained = append(m.gained, next.opening(pos))
+		}
 	}
-	return next, gained
+	return next, m
+}
+
+// renew assesses a node anew, and reports whether it is another than before in more than what is free.
+func (f *fleet) renew(snap *state.Snapshot, n *state.Node, pos int, m *movement) bool {
+	old := f.opening(pos)
+	now := f.assess(snap, n, old.fleetNode)
+	f.set(pos, now)
+	m.changed = append(m.changed, pos)
+	m.reshaped = m.reshaped || now.node != old.node
+	if now.gains(old) {
+		m.gained = append(m.gained, now)
+	}
+	return now.fleetNode != old.fleetNode
+}
+
+// clone returns a fleet that may be changed while f is kept.
+func (f *fleet) clone() *fleet {
+	return &fleet{
+		columns: f.columns.clone(), nodes: slices.Clone(f.nodes), at: f.at, classes: f.classes, shared: true,
+		flapping: f.flapping, shrunk: f.shrunk,
+	}
 }
 
 // maxClasses bounds the classes that a fleet remembers. Twice as many as there are nodes cannot all be in use.
 func maxClasses(nodes int) int { return 2*nodes + 64 }
 
-// arrange puts added nodes in their places and closes the gaps of removed ones. A node may have been named twice.
-func (f *fleet) arrange(added []*fleetNode) {
-	f.nodes = slices.DeleteFunc(append(f.nodes, added...), func(n *fleetNode) bool { return n == nil })
-	slices.SortStableFunc(f.nodes, func(a, b *fleetNode) int { return strings.Compare(a.node.ID, b.node.ID) })
-	f.nodes = slices.CompactFunc(f.nodes, func(a, b *fleetNode) bool { return a.node.ID == b.node.ID })
+// arrange returns the fleet with some nodes more, each in its place, and without those that are gone.
+func (f *fleet) arrange(snap *state.Snapshot, added []*state.Node, m *movement) *fleet {
+	all := make([]opening, 0, len(f.nodes)+len(added))
+	for pos, n := range f.nodes {
+		if n != nil {
+			all = append(all, f.opening(pos))
+		}
+	}
+	for _, n := range added {
+		o := f.assess(snap, n, nil)
+		all = append(all, o)
+		m.gained = append(m.gained, o)
+	}
+	slices.SortStableFunc(all, func(a, b opening) int { return strings.Compare(a.node.ID, b.node.ID) })
+	all = slices.CompactFunc(all, func(a, b opening) bool { return a.node.ID == b.node.ID })
+	next := &fleet{columns: newColumns(len(all)), nodes: make([]*fleetNode, len(all)), classes: f.classes, shared: f.shared}
+	for pos, o := range all {
+		next.set(pos, o)
+	}
+	next.index()
+	return next
 }
 
 // position is where a node stands, -1 when it is not there.
 func (f *fleet) position(id string) int {
-	i, ok := slices.BinarySearchFunc(f.nodes, id, func(n *fleetNode, id string) int { return strings.Compare(n.node.ID, id) })
-	if !ok {
-		return -1
+	if pos, there := f.at[id]; there {
+		return pos
 	}
-	return i
+	return -1
 }
 
-// assess computes one node from the snapshot. What an earlier look found of the same row, if any, saves work.
-func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) *fleetNode {
-	fn := &fleetNode{node: n, free: roomOf(&n.Resources), heldUntil: flapsUntil(n)}
+// assess computes one node from the snapshot. What an earlier look found of the same row, if any, saves work. Allocations that end with
+// their node's word or with their node are not counted; all others are, also those that are to stop.
+func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) opening {
 	var held state.Held
 	if n.Status != state.NodeStatusDown {
 		held = snap.HeldOn(n.ID)
 	}
-	fn.free = minus(fn.free, room{CPU: held.CPU, MemoryMB: held.MemoryMB, DiskMB: held.DiskMB})
-	fn.ports = held.Ports.With(n.Resources.ReservedPorts...)
-	fn.heft, fn.dynamic = heftOf(fn.free, &n.Resources), dynamicPorts(n, fn.ports)
-	if held.Named > 0 || !within(room{}, fn.free) {
-		fn.assessRows(snap)
+	o := opening{left: left{
+		free:  minus(roomOf(&n.Resources), room{CPU: held.CPU, MemoryMB: held.MemoryMB, DiskMB: held.DiskMB}),
+		ports: held.Ports.With(n.Resources.ReservedPorts...),
+	}}
+	var shed []string
+	if held.Named > 0 || !within(room{}, o.free) {
+		o.stock, shed = assessRows(snap, n, o.free)
 	}
+	if old != nil && old.node == n && slices.Equal(old.shed, shed) {
+		o.fleetNode = old
+		return o
+	}
+	o.fleetNode = &fleetNode{node: n, heldUntil: flapsUntil(n), shed: shed}
 	if old != nil && old.node == n {
-		fn.class = old.class
+		o.class = old.class
 	} else {
-		fn.class = f.classOf(n)
+		o.class = f.classOf(n)
 	}
-	return fn
+	return o
 }
 
 // assessRows is the part of assess that allocations must be looked at for: the cores and devices that they hold, and what the node
 // must lose since it shrank.
-func (n *fleetNode) assessRows(snap *state.Snapshot) {
+func assessRows(snap *state.Snapshot, n *state.Node, free room) (taken *stock, shed []string) {
 	var live []*state.Alloc
 	var held pieces
 	lost := false // something is held that is not there any more
-	for a := range snap.AllocsByNode(n.node.ID) {
+	for a := range snap.AllocsByNode(n.ID) {
 		if !snap.Holds(a) {
 			continue
 		}
 		if len(a.Resources.Cores)+len(a.Resources.Devices) > 0 {
 			p := piecesOf(&a.Resources)
 			held.cores, held.devices = append(held.cores, p.cores...), append(held.devices, p.devices...)
-			lost = lost || lostPieces(&n.node.Resources, &a.Resources)
+			lost = lost || lostPieces(&n.Resources, &a.Resources)
 		}
 		if !a.TerminalDesired() {
 			live = append(live, a)
 		}
 	}
-	n.stock = n.stock.with(&n.node.Resources, held)
-	if n.node.Status == state.NodeStatusReady && (lost || !within(room{}, n.free)) {
-		n.shed = excess(n.node, live)
+	taken = taken.with(&n.Resources, held)
+	if n.Status == state.NodeStatusReady && (lost || !within(room{}, free)) {
+		shed = excess(n, live)
 	}
+	return taken, shed
 }
 
 // excess chooses which live copies a node that shrank must lose: the least important first, of equal ones the youngest. Copies
@@ -185,8 +283,8 @@ func excess(n *state.Node, live []*state.Alloc) []string {
 // overfull is every copy that its node must lose.
 func (f *fleet) overfull() map[string]bool {
 	out := map[string]bool{}
-	for _, n := range f.nodes {
-		for _, id := range n.shed {
+	for _, pos := range f.shrunk {
+		for _, id := range f.nodes[pos].shed {
 			out[id] = true
 		}
 	}
@@ -198,43 +296,50 @@ func (f *fleet) classOf(n *state.Node) *class {
 	key := classKey(n)
 	c := f.classes[key]
 	if c == nil {
+		if f.shared {
+			f.classes, f.shared = maps.Clone(f.classes), false
+		}
 		c = &class{id: len(f.classes), key: key}
 		f.classes[key] = c
 	}
 	return c
 }
 
-// takesWork reports whether the node takes new work at all.
-func (n *fleetNode) takesWork(now int64) bool {
-	return n.node.Status == state.NodeStatusReady && n.node.Eligibility == state.NodeEligible && n.heldUntil <= now
+// ready reports whether the node takes new work, unless it flaps.
+func (n *fleetNode) ready() bool {
+	return n.node.Status == state.NodeStatusReady && n.node.Eligibility == state.NodeEligible
 }
+
+// takesWork reports whether the node takes new work at all.
+func (n *fleetNode) takesWork(now int64) bool { return n.ready() && n.heldUntil <= now }
 
 // fits reports whether a copy has room on the node.
-func (n *fleetNode) fits(a *ask) bool {
-	return hasRoom(a, n.node, n.free, n.ports) && (!a.piecemeal() || hasPieces(a, n.node, n.stock))
+func (o opening) fits(a *ask) bool {
+	return hasRoom(a, o.node, o.free, o.ports) && (!a.piecemeal() || hasPieces(a, o.node, o.stock))
 }
 
-// gains reports whether n may take, or keep, something that it could not as old. Time is left out: see fleet.released.
-func (n *fleetNode) gains(old *fleetNode) bool {
-	if !slices.Equal(n.shed, old.shed) {
+// gains reports whether a node may take, or keep, something that it could not as old. Time is left out: see fleet.released.
+func (o opening) gains(old opening) bool {
+	if !slices.Equal(o.shed, old.shed) {
 		return true
 	}
-	if n.node.Status != state.NodeStatusReady || n.node.Eligibility != state.NodeEligible {
+	if !o.ready() {
 		return false
 	}
-	return n.node != old.node || n.class != old.class ||
-		n.free.CPU > old.free.CPU || n.free.MemoryMB > old.free.MemoryMB || n.free.DiskMB > old.free.DiskMB ||
-		!n.ports.Covers(old.ports) || !n.stock.covers(old.stock)
+	return o.node != old.node || o.class != old.class ||
+		o.free.CPU > old.free.CPU || o.free.MemoryMB > old.free.MemoryMB || o.free.DiskMB > old.free.DiskMB ||
+		!o.ports.Covers(old.ports) || !o.stock.covers(old.stock)
 }
 
 // released returns the nodes whose hold for flapping ended after since and not after now, and when the next one ends.
-func (f *fleet) released(since, now int64) (nodes []*fleetNode, next int64) {
-	for _, n := range f.nodes {
+func (f *fleet) released(since, now int64) (nodes []opening, next int64) {
+	for _, pos := range f.flapping {
+		n := f.nodes[pos]
 		switch {
 		case n.heldUntil > now:
 			next = earlier(next, n.heldUntil)
 		case n.heldUntil > since:
-			nodes = append(nodes, n)
+			nodes = append(nodes, f.opening(pos))
 		}
 	}
 	return nodes, next

@@ -320,11 +320,17 @@ func (h *history) checkFleet() {
 	if len(got.nodes) != len(want.nodes) {
 		h.t.Fatalf("the fleet has %d nodes, from scratch %d", len(got.nodes), len(want.nodes))
 	}
-	for i, a := range got.nodes {
-		b := want.nodes[i]
+	for i := range got.nodes {
+		a, b := got.opening(i), want.opening(i)
 		if a.node != b.node || a.free != b.free || !a.stock.covers(b.stock) || !b.stock.covers(a.stock) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.Covers(b.ports) || !b.ports.Covers(a.ports) {
 			h.t.Fatalf("node %s: the fleet says %+v, from scratch %+v", a.node.ID, a, b)
 		}
+		if got.works[i] != want.works[i] || got.heft[i] != want.heft[i] || got.dynamic[i] != want.dynamic[i] || got.classes[a.class.key].id != int(got.class[i]) || got.position(a.node.ID) != i {
+			h.t.Fatalf("node %s: the columns of the fleet differ from those from scratch", a.node.ID)
+		}
+	}
+	if !slices.Equal(got.flapping, want.flapping) || !slices.Equal(got.shrunk, want.shrunk) {
+		h.t.Fatalf("odd nodes are %v and %v, from scratch %v and %v", got.flapping, got.shrunk, want.flapping, want.shrunk)
 	}
 }
 

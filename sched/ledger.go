@@ -9,46 +9,36 @@ import (
 // ledger is a fleet with what a plan in the making takes from it. It belongs to one pass; the fleet below it stays as it is.
 // A plan that is dropped therefore leaves nothing behind: what it did comes back through the next snapshot, or not at all.
 type ledger struct {
+	columns   // changed by setFree, setPorts, takePieces and givePieces only
 	fleet     *fleet
 	now       int64
 	algorithm Algorithm // by which the job being decided is placed
-	works     []bool    // takes new work at all
-	class     []int32
-	free      []room // changed by setFree only
-	heft      []heft
-	ports     []*state.PortSet     // changed by setPorts only
-	dynamic   []int32              // free ports of a node's dynamic range
-	stocks    map[int]*stock       // of nodes whose cores or devices this pass has taken or given back; the fleet's otherwise
-	verdicts  map[string][]verdict // what is asked of classes → the class → its answer
-	view      *view                // of the ask that was placed last
+	memory    *memory
+	view      *view // of the ask that was placed last
 	kept      []kept
 	firstLook int // candidates that a bucket is filled with at first, at most
 }
 
-func newLedger(f *fleet, now int64) *ledger {
-	n := len(f.nodes)
-	l := &ledger{
-		fleet: f, now: now,
-		works: make([]bool, n), class: make([]int32, n), free: make([]room, n), heft: make([]heft, n),
-		ports: make([]*state.PortSet, n), dynamic: make([]int32, n),
-		stocks: map[int]*stock{}, verdicts: map[string][]verdict{}, firstLook: firstLook,
-	}
-	for i, n := range f.nodes {
-		l.works[i], l.class[i], l.free[i], l.heft[i] = n.takesWork(now), int32(n.class.id), n.free, n.heft
-		l.ports[i], l.dynamic[i] = n.ports, int32(n.dynamic)
+// newLedger returns the ledger of a fleet, given what is remembered of it and its predecessors.
+func newLedger(f *fleet, m *memory, now int64) *ledger {
+	l := &ledger{columns: f.columns.clone(), fleet: f, now: now, memory: m, firstLook: firstLook}
+	for _, pos := range f.flapping {
+		l.works[pos] = f.nodes[pos].takesWork(now)
 	}
 	return l
 }
 
 // setFree notes what is free on a node.
 func (l *ledger) setFree(pos int, free room) {
-	l.free[pos], l.heft[pos] = free, heftOf(free, &l.fleet.nodes[pos].node.Resources)
+	l.columns.setFree(pos, free, l.fleet.nodes[pos].node)
+	l.memory.note(pos)
 }
 
 // setPorts notes which ports of a node are taken.
 func (l *ledger) setPorts(pos int, taken *state.PortSet) {
 	if taken != l.ports[pos] {
-		l.ports[pos], l.dynamic[pos] = taken, int32(dynamicPorts(l.fleet.nodes[pos].node, taken))
+		l.columns.setPorts(pos, taken, l.fleet.nodes[pos].node)
+		l.memory.note(pos)
 	}
 }
 
@@ -58,14 +48,6 @@ func (l *ledger) open(a *ask, pos int) bool { return l.works[pos] && l.suits(a, 
 // suits asks a class once, and a node what only it can answer.
 func (l *ledger) suits(a *ask, v *view, pos int) bool {
 	return v.of(pos).suits && (len(a.uniques) == 0 || passAll(a.uniques, l.fleet.nodes[pos].node))
-}
-
-// stock is what is taken of a node's cores and devices.
-func (l *ledger) stock(pos int) *stock {
-	if s, changed := l.stocks[pos]; changed {
-		return s
-	}
-	return l.fleet.nodes[pos].stock
 }
 
 // fits reports whether one more copy has room on a node.
@@ -82,14 +64,14 @@ func (l *ledger) fitsNamed(a *ask, pos int) bool {
 	} else if int(l.dynamic[pos]) < a.dynamic {
 		return false
 	}
-	return !a.piecemeal() || hasPieces(a, l.fleet.nodes[pos].node, l.stock(pos))
+	return !a.piecemeal() || hasPieces(a, l.fleet.nodes[pos].node, l.stocks[pos])
 }
 
 // fitsWithout reports whether a copy would have room on the node of an allocation once that has ended.
 func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
 	n := l.fleet.nodes[pos].node
 	return hasRoom(a, n, plus(l.free[pos], heldBy(&gone.Resources)), l.ports[pos].Without(portsOf(gone)...)) &&
-		(!a.piecemeal() || hasPieces(a, n, l.stock(pos).without(piecesOf(&gone.Resources))))
+		(!a.piecemeal() || hasPieces(a, n, l.stocks[pos].without(piecesOf(&gone.Resources))))
 }
 
 // exchange keeps the room of an allocation, once it has ended, for a copy that is to follow it on its node: no other copy of the
@@ -104,7 +86,7 @@ func (l *ledger) exchange(a *ask, pos int, gone *state.Alloc) {
 	l.setPorts(pos, l.ports[pos].With(ports...))
 	k := kept{pos: pos, res: minus(free, l.free[pos]), ports: ports}
 	if a.piecemeal() {
-		held := l.stock(pos)
+		held := l.stocks[pos]
 		next, _ := choosePieces(a, n, held.without(piecesOf(&gone.Resources)))
 		k.pieces.cores = slices.DeleteFunc(next.cores, held.hasCore)
 		k.pieces.devices = slices.DeleteFunc(next.devices, held.hasDevice)
@@ -181,13 +163,15 @@ func choosePieces(a *ask, n *state.Node, taken *stock) (p pieces, ok bool) {
 
 func (l *ledger) takePieces(pos int, p pieces) {
 	if !p.none() {
-		l.stocks[pos] = l.stock(pos).with(&l.fleet.nodes[pos].node.Resources, p)
+		l.stocks[pos] = l.stocks[pos].with(&l.fleet.nodes[pos].node.Resources, p)
+		l.memory.note(pos)
 	}
 }
 
 func (l *ledger) givePieces(pos int, p pieces) {
 	if !p.none() {
-		l.stocks[pos] = l.stock(pos).without(p)
+		l.stocks[pos] = l.stocks[pos].without(p)
+		l.memory.note(pos)
 	}
 }
 
@@ -226,7 +210,7 @@ func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
 		l.setPorts(pos, l.ports[pos].With(append(staticOf(a), ports...)...))
 	}
 	if a.piecemeal() {
-		p, _ = choosePieces(a, n, l.stock(pos))
+		p, _ = choosePieces(a, n, l.stocks[pos])
 		l.takePieces(pos, p)
 	}
 	return ports, p

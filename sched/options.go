@@ -21,6 +21,8 @@ type Options struct {
 	LostAfter    time.Duration // a node disconnected for so long is down
 	EvictionHold time.Duration // how long the guard holds all evictions of a pool that went silent as a whole
 	PlanCopies   int           // copies changed by one plan at most; an all_at_once group may be larger
+
+	firstLook int // candidates that a bucket is filled with at first, at most; tests lower it
 }
 
 // DefaultOptions returns the settings of a cluster that nobody has tuned.
@@ -47,6 +49,9 @@ func (o Options) orDefault() Options {
 	}
 	if o.PlanCopies <= 0 {
 		o.PlanCopies = d.PlanCopies
+	}
+	if o.firstLook <= 0 {
+		o.firstLook = firstLook
 	}
 	return o
 }

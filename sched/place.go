@@ -34,21 +34,19 @@ type placement struct {
 	pieces pieces
 }
 
-// placer places the copies of one group: every node is looked at once, then each copy takes the best.
+// placer places the copies of one group: every node is looked at once, or was for another group that asks for the same, then each
+// copy takes the best.
 type placer struct {
+	*look
 	ledger  *ledger
 	usage   *usage
 	ask     *ask
-	view    *view
 	salt    uint64
-	queue   *queue
-	only    *bucket   // of a group that wishes for nothing
-	classes []*bucket // of each class; nil where the wishes name something that differs from node to node
-	named   bool      // it asks for ports, cores or devices
-	plain   bool      // how well a copy fits on a node is all there is to score, for nothing is there yet
-	unnamed []int     // for each spread: values of nodes that are open, and that no target names
-	moving  bool      // some requests stop a copy: a node over a limit may come back under it
-	full    bool      // a request that stops nothing found no node: no other one will
+	named   bool // it asks for ports, cores or devices
+	plain   bool // how well a copy fits on a node is all there is to score beside what depends on other copies
+	crowded bool // some nodes have copies
+	moving  bool // some requests stop a copy: a node over a limit may come back under it
+	full    bool // a request that stops nothing found no node: no other one will
 }
 
 // firstLook is how many candidates a bucket is filled with at first. Each further look keeps lookMore times as many.
@@ -57,44 +55,95 @@ const (
 	lookMore  = 8
 )
 
-// newPlacer looks at every node once, for so many copies.
+// newPlacer looks at every node, for so many copies, or has another one's look brought up to date.
 func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
-	p := &placer{ledger: l, usage: u, ask: a, view: l.viewOf(a), salt: salt, queue: newQueue()}
-	p.queue.keep = min(copies, l.firstLook) + 1
-	switch {
-	case a.likes == nil && len(a.spreads) == 0:
-		p.only = p.queue.bucket(0, nil)
-	case !a.wishesUnique():
-		p.classes = make([]*bucket, len(l.fleet.classes))
+	own := u.own(a)
+	p := &placer{
+		look: l.lookFor(a, copies+len(own)), ledger: l, usage: u, ask: a, salt: salt,
+		named: len(a.static)+a.dynamic > 0 || a.piecemeal(), plain: likedBy(a.devices) == 0,
 	}
-	p.named = len(a.static)+a.dynamic > 0 || a.piecemeal()
-	p.plain = likedBy(a.devices) == 0
-	for _, nodes := range u.groups {
-		p.plain = p.plain && len(nodes) == 0
+	if p.fresh {
+		p.fill(true)
+		p.unnamed = a.unnamedValues(p.queue.buckets)
+		if p.fresh = false; p.key != "" {
+			l.memory.keep(p.key, p.look)
+		}
 	}
-	if p.only != nil && p.plain && !p.named && len(a.uniques) == 0 {
-		p.glance()
-	} else {
-		p.look(true)
+	p.crowded = len(own) > 0
+	p.renew(own)
+	for _, b := range p.queue.buckets {
+		p.weigh(b)
 	}
-	if len(a.spreads) > 0 {
-		for pos, copies := range u.groups[a.group.Name] {
-			if l.open(a, pos) {
+	p.queue.arrange()
+	return p
+}
+
+// renew writes candidates for the nodes that have changed since the look, or that say what only held of the job before, and for those
+// that have copies of this one.
+func (p *placer) renew(own map[int]int) {
+	m, seen := p.ledger.memory, &p.ledger.memory.seen
+	seen.clear(len(p.ledger.works))
+	for _, pos := range m.log[p.seen:] {
+		if seen.add(int(pos)) {
+			p.add(int(pos))
+		}
+	}
+	for _, pos := range p.touched {
+		if seen.add(pos) {
+			p.add(pos)
+		}
+	}
+	p.seen, p.touched = len(m.log), p.touched[:0]
+	for _, t := range p.peers {
+		t.copies = 0
+	}
+	for pos := range own {
+		if seen.add(pos) {
+			p.add(pos)
+		}
+		p.touched = append(p.touched, pos)
+	}
+	if len(p.ask.spreads) > 0 {
+		for pos, copies := range p.usage.groups[p.ask.group.Name] {
+			if p.ledger.open(p.ask, pos) {
 				p.bucket(pos).peers.copies += copies
 			}
 		}
 	}
-	p.unnamed = a.unnamedValues(p.queue.buckets)
-	for _, b := range p.queue.buckets {
-		b.filled(nil)
-		p.weigh(b)
-	}
-	return p
 }
 
-// look offers every node that is open and fits to its bucket, but for those that have been counted since. The first time it counts
-// those that are open. This is the loop over all nodes.
-func (p *placer) look(first bool) {
+// add writes a candidate for a node as it is now, if it will do.
+func (p *placer) add(pos int) *bucket {
+	if !p.ledger.works[pos] {
+		return nil
+	}
+	c := p.view.of(pos)
+	if !c.suits || !p.alone(pos) {
+		return nil
+	}
+	b := p.bucket(pos)
+	if p.fits(c, pos) {
+		b.push(candidate{pos: pos, score: p.score(c, pos)})
+		p.pushed++
+	}
+	return b
+}
+
+// fill offers every node that is open and fits to its bucket, and counts those that are open. This is the loop over all nodes.
+func (p *placer) fill(first bool) {
+	if p.only != nil && p.plain && !p.named && len(p.ask.uniques) == 0 && first {
+		p.glance()
+	} else {
+		p.scan(first)
+	}
+	for _, b := range p.queue.buckets {
+		b.filled()
+	}
+	p.pushed, p.seen = 0, len(p.ledger.memory.log)
+	p.ledger.memory.scans++
+}
+
+func (p *placer) scan(first bool) {
 	for pos, works := range p.ledger.works {
 		if !works {
 			continue
@@ -103,25 +152,24 @@ func (p *placer) look(first bool) {
 		if !c.suits || !p.alone(pos) {
 			continue
 		}
-		b := p.only
-		if b == nil {
-			b = p.bucket(pos)
-		}
+		b := p.bucket(pos)
 		if first && b.peers != nil {
 			b.peers.nodes++
 		}
 		if !p.fits(c, pos) {
 			continue
 		}
-		score := p.score(c, pos)
-		if score > b.best.score && p.queue.stamps[pos] == 0 { // of equal ones the first is better
+		if p.plain && c.fit(p.ledger.heft[pos]) <= b.best.score { // what is beside makes it no better
+			continue
+		}
+		if score := p.score(c, pos); score > b.best.score { // of equal ones the first is better
 			b.offer(candidate{pos: pos, score: score}, p.queue.keep)
 		}
 	}
 }
 
-// glance is the first look for a group that asks for nothing but cpu, memory and disk, wishes for nothing, and has no copies yet:
-// most groups. It does what look would do in half the time, for its loop calls nothing.
+// glance is the first look for a group that asks for nothing but cpu, memory and disk, and wishes for nothing: most groups. It does
+// what scan would do in half the time, for its loop calls nothing.
 func (p *placer) glance() {
 	v, b, keep := p.view, p.only, p.queue.keep
 	class, free, heft := p.ledger.class, p.ledger.free, p.ledger.heft
@@ -154,46 +202,61 @@ func (p *placer) fits(c *classView, pos int) bool {
 
 // score is ledger.baseScore of a node of a class.
 func (p *placer) score(c *classView, pos int) float64 {
-	if p.plain {
-		return c.fit(p.ledger.heft[pos])
+	score := c.fit(p.ledger.heft[pos])
+	if p.crowded {
+		score += p.ask.besideScore(float64(p.usage.beside(p.ask, pos)))
 	}
-	return p.ledger.baseScore(p.ask, p.usage, pos)
+	if !p.plain {
+		score += p.ledger.deviceScore(p.ask, pos)
+	}
+	return score
+}
+
+// current reports whether a candidate says what its node scores now.
+func (p *placer) current(c candidate) bool {
+	v := p.view.of(c.pos)
+	return p.ledger.works[c.pos] && p.fits(v, c.pos) && p.score(v, c.pos) == c.score
 }
 
 // lookAgain fills the buckets with more candidates.
 func (p *placer) lookAgain() {
-	q := p.queue
-	q.keep *= lookMore
-	counted := map[*bucket][]candidate{}
-	for _, b := range q.buckets {
-		for _, c := range b.heap {
-			if s := q.stamps[c.pos]; s > 0 && c.stamp == s {
-				counted[b] = append(counted[b], c)
-			}
-		}
+	p.queue.keep *= lookMore
+	for _, b := range p.queue.buckets {
 		b.heap, b.best.score = b.heap[:0], none
 	}
-	p.look(false)
-	for _, b := range q.buckets {
-		b.filled(counted[b])
+	p.fill(false)
+	p.touched = p.touched[:0]
+	for pos := range p.usage.own(p.ask) {
+		p.touched = append(p.touched, pos)
 	}
+	p.queue.arrange()
 }
 
 // next takes the best candidate of all.
 func (p *placer) next() (best popped, ok bool) {
-	for {
-		best, ok, short := p.queue.pop()
-		if !short {
-			return best, ok
+	q := p.queue
+	for len(q.order) > 0 {
+		b := q.order[0]
+		if b.short() {
+			p.lookAgain()
+			continue
 		}
-		p.lookAgain()
+		total := b.first.score
+		c := b.pop()
+		q.fix(b)
+		if p.current(c) {
+			return popped{candidate: c, total: total, from: b}, true
+		}
 	}
+	return best, false
 }
 
 // weigh writes down what spreads say of a bucket now.
 func (p *placer) weigh(b *bucket) {
-	b.wish.spread = p.usage.spreadScore(p.ask, b.values, p.unnamed)
-	b.wish.forgiven = -p.ask.besideScore(b.peers.average())
+	if len(p.ask.spreads) > 0 {
+		b.wish.spread = p.usage.spreadScore(p.ask, b.values, p.unnamed)
+		b.wish.forgiven = -p.ask.besideScore(b.peers.average())
+	}
 }
 
 // place gives each request the best node there is and takes the room from the ledger. Requests that found none are left.
@@ -216,22 +279,6 @@ func (l *ledger) place(a *ask, u *usage, reqs []request, salt uint64) (placed []
 	return placed, left
 }
 
-// bucket is where a node's candidates go.
-func (p *placer) bucket(pos int) *bucket {
-	if p.only != nil {
-		return p.only
-	}
-	class := p.ledger.class[pos]
-	if p.classes != nil && p.classes[class] != nil {
-		return p.classes[class]
-	}
-	b := p.queue.bucket(p.ask.wishesOn(p.ledger.fleet.nodes[pos].node))
-	if p.classes != nil {
-		p.classes[class] = b
-	}
-	return b
-}
-
 // one finds the node of a request, -1 for none. What the request stops no longer counts, unless it finds none.
 func (p *placer) one(r request) int {
 	home := -1
@@ -243,7 +290,7 @@ func (p *placer) one(r request) int {
 	if !p.full || home >= 0 && len(p.ask.limits) > 0 { // what leaves its home may make room elsewhere under a limit
 		pos = p.best(r)
 		p.full = p.full || pos < 0 && home < 0
-	} else if home >= 0 && p.queue.stamps[home] > 0 && p.possible(home) {
+	} else if home >= 0 && p.possible(home) {
 		pos = home
 	}
 	if pos < 0 && home >= 0 {
@@ -263,29 +310,28 @@ func (p *placer) count(pos, by int) {
 		return
 	}
 	p.usage.add(p.ask.group.Name, pos, by)
-	p.queue.stamps[pos]++
-	if !p.ledger.open(p.ask, pos) {
+	p.crowded, p.touched = true, append(p.touched, pos)
+	b := p.add(pos)
+	if b == nil {
 		if len(p.ask.spreads) > 0 {
 			_, values := p.ask.wishesOn(p.ledger.fleet.nodes[pos].node)
 			p.weighAll(values)
 		}
 		return
 	}
-	b := p.bucket(pos)
 	if b.peers != nil {
 		b.peers.copies += by
 	}
-	if p.ledger.fits(p.ask, pos) {
-		b.push(candidate{pos: pos, stamp: p.queue.stamps[pos], score: p.ledger.baseScore(p.ask, p.usage, pos)})
-	}
 	p.weighAll(b.values)
+	p.queue.fix(b)
 }
 
 // weighAll weighs the buckets that have one of some values.
 func (p *placer) weighAll(values []string) {
-	for _, b := range p.queue.buckets {
-		if b.shares(values) {
+	for i, v := range values {
+		for _, b := range p.sharing[i][v] {
 			p.weigh(b)
+			p.queue.fix(b)
 		}
 	}
 }
@@ -307,6 +353,8 @@ func (p *placer) best(r request) int {
 		if p.usage.exceeded(p.ask, c.pos) != nil {
 			if p.moving {
 				aside = append(aside, c)
+			} else {
+				p.touched = append(p.touched, c.pos) // it may do for another job
 			}
 			continue
 		}
@@ -323,7 +371,7 @@ func (p *placer) best(r request) int {
 		chosen = fallback.pos
 	}
 	for _, c := range aside { // also a fallback that was chosen: count supersedes it
-		c.putBack()
+		p.queue.putBack(c)
 	}
 	return chosen
 }

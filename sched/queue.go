@@ -1,15 +1,11 @@
 package sched
 
-import (
-	"math"
-	"strconv"
-	"strings"
-)
+import "math"
 
-// candidate is a node that could take a copy. A candidate with an old stamp has been superseded.
+// candidate is a node that could take a copy, with what it scored when it was written down. It is current while the node scores the
+// same; when that has changed there is another candidate for the node, or it is among those that were not kept.
 type candidate struct {
 	pos   int
-	stamp int
 	score float64
 }
 
@@ -21,9 +17,7 @@ func (c candidate) better(o candidate) bool {
 const none = -math.MaxFloat64
 
 // inverse orders candidates the other way round: the worst first.
-func (c candidate) inverse() candidate {
-	return candidate{pos: -c.pos, stamp: c.stamp, score: -c.score}
-}
+func (c candidate) inverse() candidate { return candidate{pos: -c.pos, score: -c.score} }
 
 // bucket is the candidates that a group's affinities and spreads cannot tell apart: what these say of them is said once, so that a
 // copy which changes it for a thousand nodes costs as much as one that changes it for none. A heap, the best candidate first; of
@@ -36,7 +30,10 @@ type bucket struct {
 	peers  *peers   // nil where there are none
 	heap   []candidate
 
-	best candidate // of those that were not kept; its score is -Inf when all were
+	best candidate // of those that were not kept; its score is none when all were
+
+	at    int       // in the queue's order; -1 when there is nothing to take from it
+	first candidate // the first that it may have to give, with its whole score
 }
 
 // wishScore is what affinities and spreads say of a node, each from -1 to 1, and what it is forgiven of the copies beside.
@@ -64,12 +61,11 @@ func (b *bucket) offer(c candidate, keep int) {
 	}
 }
 
-// filled turns the heap of a bucket that was filled round, and adds more candidates that need not be the best.
-func (b *bucket) filled(more []candidate) {
+// filled turns the heap of a bucket that was filled round.
+func (b *bucket) filled() {
 	for i := range b.heap {
 		b.heap[i] = b.heap[i].inverse()
 	}
-	b.heap = append(b.heap, more...)
 	for i := len(b.heap)/2 - 1; i >= 0; i-- {
 		b.down(i)
 	}
@@ -117,37 +113,98 @@ func (b *bucket) down(i int) {
 	}
 }
 
+// total is what the bucket's first candidate scores in all, and whether there is one.
+func (b *bucket) total() (first candidate, ok bool) {
+	switch {
+	case b.short():
+		first = b.best
+	case len(b.heap) > 0:
+		first = b.heap[0]
+	default:
+		return first, false
+	}
+	first.score += b.wish.sum()
+	return first, true
+}
+
 // queue is the candidates of one group.
 type queue struct {
-	keep    int // candidates that a bucket is filled with
-	buckets []*bucket
-	byKey   map[string]*bucket
-	peers   map[string]*peers
-	stamps  map[int]int // node → stamp of its current candidate
+	keep    int       // candidates that a bucket is filled with
+	buckets []*bucket // as they were found
+	order   []*bucket // those that have something to give: a heap, the one with the best candidate of all first
 }
 
-func newQueue() *queue {
-	return &queue{byKey: map[string]*bucket{}, peers: map[string]*peers{}, stamps: map[int]int{}}
-}
-
-// bucket is the one of nodes with some score by affinity and some values for the spreads.
-func (q *queue) bucket(affinity float64, values []string) *bucket {
-	tuple := strings.Join(values, "\x00,")
-	key := strconv.FormatFloat(affinity, 'g', -1, 64) + "\x00" + tuple
-	b := q.byKey[key]
-	if b != nil {
-		return b
-	}
-	b = &bucket{wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}}
-	if len(values) > 0 {
-		if q.peers[tuple] == nil {
-			q.peers[tuple] = &peers{}
+// arrange puts all buckets in order.
+func (q *queue) arrange() {
+	q.order = q.order[:0]
+	for _, b := range q.buckets {
+		var ok bool
+		if b.first, ok = b.total(); ok {
+			b.at = len(q.order)
+			q.order = append(q.order, b)
+		} else {
+			b.at = -1
 		}
-		b.peers = q.peers[tuple]
 	}
-	q.byKey[key] = b
-	q.buckets = append(q.buckets, b)
-	return b
+	for i := len(q.order)/2 - 1; i >= 0; i-- {
+		q.down(i)
+	}
+}
+
+// fix moves a bucket to where it belongs after it has changed.
+func (q *queue) fix(b *bucket) {
+	first, ok := b.total()
+	switch {
+	case ok && b.at < 0:
+		b.at = len(q.order)
+		q.order = append(q.order, b)
+	case !ok && b.at < 0:
+		return
+	case !ok:
+		hole, last := b.at, len(q.order)-1
+		q.swap(hole, last)
+		q.order, b.at = q.order[:last], -1
+		if hole < last {
+			q.up(hole)
+			q.down(hole)
+		}
+		return
+	}
+	b.first = first
+	q.up(b.at)
+	q.down(b.at)
+}
+
+func (q *queue) swap(i, j int) {
+	q.order[i], q.order[j] = q.order[j], q.order[i]
+	q.order[i].at, q.order[j].at = i, j
+}
+
+func (q *queue) up(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !q.order[i].first.better(q.order[parent].first) {
+			return
+		}
+		q.swap(i, parent)
+		i = parent
+	}
+}
+
+func (q *queue) down(i int) {
+	for {
+		best := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(q.order); child++ {
+			if q.order[child].first.better(q.order[best].first) {
+				best = child
+			}
+		}
+		if best == i {
+			return
+		}
+		q.swap(i, best)
+		i = best
+	}
 }
 
 // popped is a candidate taken from its bucket, with its whole score.
@@ -157,33 +214,8 @@ type popped struct {
 	from  *bucket
 }
 
-func (p popped) better(o popped) bool {
-	return p.total > o.total || p.total == o.total && p.pos < o.pos
-}
-
-// putBack returns the candidate to its bucket.
-func (p popped) putBack() { p.from.push(p.candidate) }
-
-// pop takes the best candidate of all. It reports false when there is none, and that the queue is short when a bucket must be
-// filled with more before that can be told.
-func (q *queue) pop() (best popped, ok, short bool) {
-	for _, b := range q.buckets {
-		for len(b.heap) > 0 && b.heap[0].stamp != q.stamps[b.heap[0].pos] {
-			b.pop()
-		}
-		if b.short() {
-			return popped{}, false, true
-		}
-		if len(b.heap) == 0 {
-			continue
-		}
-		c := popped{b.heap[0], b.heap[0].score + b.wish.sum(), b}
-		if !ok || c.better(best) {
-			best, ok = c, true
-		}
-	}
-	if ok {
-		best.from.pop()
-	}
-	return best, ok, false
+// putBack returns a candidate to its bucket.
+func (q *queue) putBack(p popped) {
+	p.from.push(p.candidate)
+	q.fix(p.from)
 }

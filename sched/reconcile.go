@@ -19,9 +19,10 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 	seed := next.seed()
 	p := &pass{
 		snap: snap, now: now, salt: salt(seed), shed: next.fleet.overfull(), algorithm: opts.Algorithm,
-		ledger:  newLedger(next.fleet, now),
+		ledger:  newLedger(next.fleet, next.memory, now),
 		planner: newPlanner(opts.PlanCopies),
 	}
+	p.ledger.firstLook = opts.firstLook
 	cut := p.run(dirty, next.agenda)
 	wake = next.agenda.wake(released)
 	if p.planner.empty() {

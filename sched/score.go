@@ -54,7 +54,7 @@ func (a *ask) besideScore(copies float64) float64 {
 
 // deviceScore is what the job says of the devices that it would get on a node.
 func (l *ledger) deviceScore(a *ask, pos int) float64 {
-	_, liked, _ := findDevices(a.devices, &l.fleet.nodes[pos].node.Resources, l.stock(pos))
+	_, liked, _ := findDevices(a.devices, &l.fleet.nodes[pos].node.Resources, l.stocks[pos])
 	return liked
 }
 
@@ -145,14 +145,4 @@ func (u *usage) spreadScore(a *ask, values []string, unnamed []int) float64 {
 		return 0
 	}
 	return score / total
-}
-
-// shares reports whether a copy on a node with some values changes what spreads say of the bucket.
-func (b *bucket) shares(values []string) bool {
-	for i, v := range b.values {
-		if v == values[i] {
-			return true
-		}
-	}
-	return false
 }

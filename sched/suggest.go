@@ -111,7 +111,7 @@ func (l *ledger) lowerCPU(m miss, a *ask, nodes []int) (change string, fits int)
 		return fmt.Sprintf("ask for cpu in MHz in group %s", a.group.Name), len(nodes)
 	case a.cores > 0:
 		return lower("cores", "whole cores", a, nodes, func(pos int) int {
-			n := len(l.stock(pos).freeCores(of(pos)))
+			n := len(l.stocks[pos].freeCores(of(pos)))
 			if speed := of(pos).MHzPerCore; speed > 0 {
 				n = min(n, l.free[pos].CPU/speed)
 			}

@@ -26,7 +26,7 @@ func newUsage(f *fleet, asks []*ask) *usage {
 		u.groups[a.group.Name] = map[int]int{}
 		u.limits[a.group.Name] = a.limits
 		for _, l := range a.limits {
-			u.counts[l.key()] = map[string]int{}
+			u.counts[l.counts] = map[string]int{}
 		}
 		for _, s := range a.spreads {
 			u.spread[a.group.Name] = append(u.spread[a.group.Name], &spreadCount{s, map[string]int{}})
@@ -48,7 +48,7 @@ func (u *usage) add(group string, pos, by int) {
 func (u *usage) addOn(group string, n *state.Node, by int) {
 	for _, l := range u.limits[group] {
 		if v, ok := l.value(n); ok {
-			u.counts[l.key()][v] += by
+			u.counts[l.counts][v] += by
 		}
 	}
 	for _, s := range u.spread[group] {
@@ -64,11 +64,25 @@ func (l *limit) value(n *state.Node) (string, bool) {
 	return interpolate(l.target, nodeLook(n))
 }
 
+// own are the nodes that have copies which count beside one of the group.
+func (u *usage) own(a *ask) map[int]int {
+	if !a.apart || len(u.groups) == 1 {
+		return u.groups[a.group.Name]
+	}
+	all := map[int]int{}
+	for _, nodes := range u.groups {
+		for pos, n := range nodes {
+			all[pos] += n
+		}
+	}
+	return all
+}
+
 // exceeded returns the first limit that another copy on the node would break, or nil.
 func (u *usage) exceeded(a *ask, pos int) *limit {
 	n := u.fleet.nodes[pos].node
 	for _, l := range a.limits {
-		if v, ok := l.value(n); !ok || u.counts[l.key()][v] >= l.max {
+		if v, ok := l.value(n); !ok || u.counts[l.counts][v] >= l.max {
 			return l
 		}
 	}

@@ -33,12 +33,10 @@ func (l *ledger) viewOf(a *ask) *view {
 	if l.view != nil && l.view.ask == a && l.view.algorithm == l.algorithm {
 		return l.view
 	}
-	known := l.verdicts[a.terms]
-	if known == nil {
-		known = make([]verdict, len(l.fleet.classes))
-		l.verdicts[a.terms] = known
+	classes := len(l.fleet.classes)
+	l.view = &view{
+		ledger: l, ask: a, algorithm: l.algorithm, classes: make([]classView, classes), verdicts: l.memory.verdictsOn(a, classes),
 	}
-	l.view = &view{ledger: l, ask: a, algorithm: l.algorithm, classes: make([]classView, len(l.fleet.classes)), verdicts: known}
 	return l.view
 }
 

@@ -30,9 +30,8 @@ func ExplainNode(snap *state.Snapshot, id string, now int64) *state.NodeExplanat
 	if n == nil {
 		return nil
 	}
-	f := &fleet{classes: map[string]*class{}}
-	f.nodes = []*fleetNode{f.assess(snap, n, nil)}
-	w := &nodeWhy{snap: snap, ledger: newLedger(f, now), here: map[state.JobKey]map[string]int{}}
+	f := fleetOf(snap, []*state.Node{n})
+	w := &nodeWhy{snap: snap, ledger: newLedger(f, newMemory(), now), here: map[state.JobKey]map[string]int{}}
 	for a := range snap.AllocsByNode(id) {
 		if snap.Live(a) && !a.TerminalDesired() {
 			key := state.JobKey{Namespace: a.Namespace, ID: a.JobID}
@@ -44,7 +43,7 @@ func ExplainNode(snap *state.Snapshot, id string, now int64) *state.NodeExplanat
 	}
 	e := &state.NodeExplanation{
 		NodeID: n.ID, NodeName: n.Name, Status: n.Status, SchedulingEligibility: n.Eligibility, Problems: w.problems(),
-		Total: roomView(roomOf(&n.Resources), &n.Resources, nil, nil), Free: roomView(f.nodes[0].free, &n.Resources, f.nodes[0].stock, f.nodes[0].ports),
+		Total: roomView(roomOf(&n.Resources), &n.Resources, nil, nil), Free: roomView(f.free[0], &n.Resources, f.stocks[0], f.ports[0]),
 	}
 	w.groups(e)
 	return e
@@ -154,7 +153,7 @@ func (w *nodeWhy) more(a *ask, u *usage) (n int, by string) {
 	least(filterCPU, times(want.CPU, free.CPU))
 	least(filterMemory, times(want.MemoryMB, free.MemoryMB))
 	least(filterDisk, times(want.DiskMB, free.DiskMB))
-	least(filterCores, times(a.cores, len(l.stock(0).freeCores(&node.Resources))))
+	least(filterCores, times(a.cores, len(l.stocks[0].freeCores(&node.Resources))))
 	if len(a.static) > 0 {
 		least(filterPort, 1)
 	}
@@ -167,10 +166,10 @@ func (w *nodeWhy) more(a *ask, u *usage) (n int, by string) {
 			filter = filterHosts
 		}
 		v, _ := lim.value(node)
-		least(filter, lim.max-u.counts[lim.key()][v])
+		least(filter, lim.max-u.counts[lim.counts][v])
 	}
 	if len(a.devices) > 0 {
-		least(filterDevice, timesDevices(a, &node.Resources, l.stock(0), n))
+		least(filterDevice, timesDevices(a, &node.Resources, l.stocks[0], n))
 	}
 	return n, by
 }

@@ -1,8 +1,10 @@
 package sched
 
 import (
+	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/drover-io/drover/state"
@@ -48,6 +50,34 @@ func (as *affinities) score(look lookup) float64 {
 		}
 	}
 	return sum / as.total
+}
+
+// nameWishes names all that affinities and spreads look at: asks of equal names get equal answers.
+func (a *ask) nameWishes() string {
+	if a.likes == nil && len(a.spreads) == 0 {
+		return ""
+	}
+	b := make([]byte, 0, 256)
+	part := func(s string) { b = append(append(b, s...), 0) }
+	number := func(n int) { b = append(strconv.AppendInt(b, int64(n), 10), 0) }
+	if a.likes != nil {
+		for _, w := range a.likes.wishes {
+			part(w.check.constraint.LTarget)
+			part(w.check.constraint.Operand)
+			part(w.check.constraint.RTarget)
+			number(w.weight)
+		}
+	}
+	for _, s := range a.spreads {
+		part("")
+		part(s.attribute)
+		number(s.weight)
+		for _, v := range slices.Sorted(maps.Keys(s.targets)) {
+			part(v)
+			number(s.targets[v])
+		}
+	}
+	return string(b)
 }
 
 // spread is a wish that a group's copies be spread over the values of an attribute.

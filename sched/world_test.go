@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -59,8 +60,13 @@ func (w *world) must(cmd state.Command) any {
 // pass runs Reconcile once and applies what it says. It returns the plan, nil when there is nothing to do.
 func (w *world) pass() (*state.ApplyPlan, state.PlanResult, int64) {
 	w.t.Helper()
+	forgetful := w.cur
+	forgetful.memory = nil
 	cmds, next, wake := Reconcile(w.snap(), w.cur, w.now)
 	w.cur = next
+	if again, _, when := Reconcile(w.snap(), forgetful, w.now); !reflect.DeepEqual(cmds, again) || when != wake {
+		w.t.Fatalf("the plan is %+v, to wake at %d; without memory it is %+v, to wake at %d", cmds, wake, again, when)
+	}
 	if len(cmds) == 0 {
 		return nil, state.PlanResult{}, wake
 	}
