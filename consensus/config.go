@@ -40,7 +40,7 @@ type Config struct {
 	HeartbeatTimeout time.Duration // a follower that hears nothing for this long asks for an election
 	ElectionTimeout  time.Duration // a candidate that has not won after this long tries again; not below HeartbeatTimeout
 	LeaderLease      time.Duration // a leader that reaches no majority for this long steps down; not above HeartbeatTimeout
-	CommitTimeout    time.Duration // how soon followers hear what is committed when no new entry tells them
+	CommitTimeout    time.Duration // how soon followers hear what is committed when neither an entry nor a notice tells them
 	RPCTimeout       time.Duration // limit of one exchange with another server; snapshots get more by their size
 	ProposeTimeout   time.Duration // longest wait of Propose, Barrier, VerifyLeader and membership changes
 	LockTimeout      time.Duration // how long Open waits for another process to let go of the log
@@ -80,7 +80,7 @@ func DefaultConfig() Config {
 		HeartbeatTimeout:  1500 * time.Millisecond,
 		ElectionTimeout:   1500 * time.Millisecond,
 		LeaderLease:       1500 * time.Millisecond,
-		CommitTimeout:     20 * time.Millisecond,
+		CommitTimeout:     50 * time.Millisecond, // each is a wake-up of an idle leader's processor; see quietPipeline for what tells sooner
 		RPCTimeout:        5 * time.Second,
 		ProposeTimeout:    5 * time.Second,
 		LockTimeout:       2 * time.Second,

@@ -97,6 +97,7 @@ func (c *Consensus) start() error {
 	}
 	c.snaps = &snapshotStore{files}
 	c.trans = newTransport(c.cfg)
+	c.machine.committed = c.trans.committed
 	if err := c.startRaft(); err != nil {
 		return errors.Join(err, c.trans.abandon())
 	}

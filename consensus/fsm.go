@@ -18,8 +18,9 @@ const appliedPoll = 20 * time.Millisecond
 // machine puts an FSM behind raft's interface and knows how far it has come: raft's own applied index counts entries that are
 // only queued for it.
 type machine struct {
-	fsm     FSM
-	applied atomic.Uint64
+	fsm       FSM
+	committed func() // called before entries are applied; nil where nobody wants to know
+	applied   atomic.Uint64
 
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next change of applied; nil while nobody waits
@@ -34,6 +35,9 @@ func (m *machine) Apply(l *raft.Log) any {
 
 // ApplyBatch is raft's way to apply many entries.
 func (m *machine) ApplyBatch(logs []*raft.Log) []any {
+	if m.committed != nil {
+		m.committed()
+	}
 	results := make([]any, len(logs))
 	for i, l := range logs {
 		if l.Type == raft.LogCommand {

@@ -28,8 +28,11 @@ type transport struct {
 	raft    atomic.Pointer[raft.Raft] // nil while raft is starting
 	keep    atomic.Bool               // raft is started again on this transport: its end does not close it
 
+	wg sync.WaitGroup // of the pipelines' own goroutines
+
 	mu    sync.Mutex
 	peers map[raft.ServerID]progress
+	pipes map[*quietPipeline]struct{} // open
 }
 
 // progress is what a server's last answer to this leader said.
@@ -48,7 +51,7 @@ var (
 )
 
 func newTransport(cfg Config) *transport {
-	t := &transport{cfg: cfg, streams: newStreams(cfg), peers: map[raft.ServerID]progress{}}
+	t := &transport{cfg: cfg, streams: newStreams(cfg), peers: map[raft.ServerID]progress{}, pipes: map[*quietPipeline]struct{}{}}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: t,
 		Logger:                cfg.Logger.Named("net"),
@@ -71,7 +74,9 @@ func (t *transport) Close() error {
 func (t *transport) abandon() error {
 	err := t.NetworkTransport.Close()
 	t.CloseStreams()
-	return errors.Join(err, t.streams.closeAll())
+	err = errors.Join(err, t.streams.closeAll())
+	t.wg.Wait()
+	return err
 }
 
 // ServerAddr returns the present address of a server.
