@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +36,8 @@ type client struct {
 	orders   session
 	assigned map[string]runtime.Assigned // rows that the leader sent, for the orders that only name them
 	hold     time.Time                   // until then nothing is ended: a backup was restored, and nobody has reported yet
+	roster   api.Roster
+	withheld bool // what was to end was not ended because of hold
 	leader   leaderHint
 	level    int             // the cluster's, as a server last said
 	ordered  time.Time       // when orders were last taken
@@ -178,127 +178,13 @@ func (c *client) register(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.told = &node
+	c.roster.Recheck()
 	c.orders.generation, c.orders.period, c.orders.level = resp.Generation, resp.LeasePeriod, resp.Level
 	if resp.RestoreGeneration == c.orders.restore {
 		c.orders.index = max(c.orders.index, resp.Index) // the state that knows this registration, or a newer one, gives the orders
 	}
 	c.log.Info("node registered", "node", node.Name, "id", node.ID, "generation", resp.Generation)
 	return nil
-}
-
-// poll renews the lease and obeys. registered is false when the node must register again.
-func (c *client) poll(ctx context.Context) (registered bool, err error) {
-	req, first := c.question()
-	ctx, cancel := context.WithTimeout(ctx, req.Wait+10*time.Second)
-	defer cancel()
-	var resp *api.PollResponse
-	limit := req.Wait + minLeasePeriod
-	if first {
-		limit = tryFor // the leader itself must answer, when there is one
-	}
-	err = c.a.peers.eachWithin(ctx, limit, func(ctx context.Context, peer *api.Client) error {
-		var err error
-		resp, err = peer.NodePoll(ctx, req, !first)
-		return err
-	})
-	if err != nil {
-		// When every server is behind what this node has seen, the servers may have begun anew and not know the node.
-		return !errors.Is(err, api.ErrBehind), fmt.Errorf("ask for orders: %w", err)
-	}
-	return c.obey(req, resp)
-}
-
-// question names everything found on the machine.
-func (c *client) question() (req *api.PollRequest, first bool) {
-	found := c.runner.Found()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.DeleteFunc(c.assigned, func(id string, _ runtime.Assigned) bool { // forgotten by the runner: nobody will name it again
-		_, held := slices.BinarySearch(found, id)
-		return !held
-	})
-	req = &api.PollRequest{
-		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.boot(), Generation: c.orders.generation,
-		Index: c.orders.index, RestoreGeneration: c.orders.restore, Epoch: c.orders.epoch,
-		Wait: c.orders.period,
-	}
-	if c.orders.first {
-		req.Wait = 0
-	}
-	for _, id := range found {
-		h := api.HeldAlloc{ID: id}
-		if as, ok := c.assigned[id]; ok {
-			h.ModifyIndex = as.Alloc.ModifyIndex
-		}
-		req.Held = append(req.Held, h)
-	}
-	return req, c.orders.first
-}
-
-// obey does what the answer says, unless it is older than the newest seen or of another cluster: only the newest word of our
-// own cluster may end something.
-func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id := c.a.clusterID(); id != "" && resp.ClusterID != id {
-		return false, fmt.Errorf("a server of cluster %s answered; this machine belongs to %s", resp.ClusterID, id)
-	}
-	if resp.RestoreGeneration < c.orders.restore || (resp.RestoreGeneration == c.orders.restore && resp.Index < c.orders.index) {
-		return true, fmt.Errorf("a server answered from index %d, older than %d seen before", resp.Index, c.orders.index)
-	}
-	if stranger := (api.History{Epoch: c.orders.epoch, Generation: c.orders.restore}).Stranger(resp.Epoch, resp.RestoreGeneration); stranger {
-		return false, fmt.Errorf("a server of another beginning of cluster %s answered; nothing is stopped here", resp.ClusterID)
-	}
-	if resp.RestoreGeneration > c.orders.restore {
-		// The state is from a backup: it may know nothing of what was placed since. Nothing is ended until it was told.
-		c.hold = time.Now().Add(overduePeriods * max(resp.LeasePeriod, minLeasePeriod))
-		c.runner.ReportAll()
-		c.log.Warn("the cluster was restored from a backup; nothing is stopped here for now", "until", c.hold)
-	}
-	c.leader, c.level = leaderHint{id: resp.LeaderID, addr: resp.LeaderAddr}, resp.Level
-	c.orders.index, c.orders.restore, c.orders.first = resp.Index, resp.RestoreGeneration, false
-	if resp.Epoch != "" {
-		c.orders.epoch = resp.Epoch
-	}
-	if resp.LeasePeriod > 0 {
-		c.orders.period = resp.LeasePeriod
-	}
-	orders, err := c.translate(resp)
-	if err != nil {
-		c.orders.index = 0 // ask for everything again
-		return true, err
-	}
-	if time.Now().Before(c.hold) {
-		orders.Stop, orders.Gone = nil, nil
-	}
-	c.runner.Obey(orders)
-	c.ordered = time.Now()
-	for _, id := range orders.Gone {
-		delete(c.assigned, id)
-	}
-	return !resp.Register && !c.knowsMore(resp.Level), c.a.remember(resp.Index, resp.RestoreGeneration, c.orders.epoch)
-}
-
-// knowsMore reports whether a cluster whose level was raised can store what it could not when this machine registered.
-func (c *client) knowsMore(level int) bool {
-	return c.told != nil && level > c.orders.level && c.told.AtLevel(c.orders.level) != c.told
-}
-
-// translate fills in the rows that the server left out because this node has them.
-func (c *client) translate(resp *api.PollResponse) (runtime.Orders, error) {
-	o := runtime.Orders{Stop: resp.Stop, Gone: resp.Gone}
-	for _, r := range resp.Run {
-		as, ok := c.assigned[r.ID]
-		if r.Alloc != nil && r.Job != nil {
-			as, ok = runtime.Assigned{Alloc: r.Alloc, Job: r.Job}, true
-			c.assigned[r.ID] = as
-		}
-		if !ok {
-			return o, fmt.Errorf("a server named allocation %s without its row", r.ID)
-		}
-		o.Run = append(o.Run, as)
-	}
-	return o, nil
 }
 
 // reportLoop hands what happens to the allocations to the leader. What was not confirmed is sent again.
@@ -342,6 +228,7 @@ func (c *client) report(ctx context.Context) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	c.runner.AckReport(seq)
+	c.ended(allocs)
 	return nil
 }
 

@@ -90,26 +90,47 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 		return nil, err
 	}
 	s.renew(req)
-	since, wait := req.Index, min(max(0, req.Wait), api.MaxPollWait)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
+	wait := min(max(0, req.Wait), api.MaxPollWait)
+	if req.Since == 0 {
+		wait = 0 // it asks about everything
+	}
+	if wait > 0 {
+		if err := s.awaitNews(ctx, req, wait); err != nil {
+			return nil, err
+		}
+	}
+	return s.pollAnswer(s.store.Snapshot(), req)
+}
+
+// awaitNews waits until the node is to be told something, or for as long as it said. While this server is behind what the node has
+// seen, it has nothing to tell.
+func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.Duration) error {
+	var timer *time.Timer
 	for {
-		w := s.store.Watch(state.KeyNode(req.NodeID), state.KeyNodeAllocs(req.NodeID))
+		w := s.store.Watch(state.KeyNode(req.NodeID), state.KeyNodeOrders(req.NodeID))
 		snap := s.store.Snapshot()
-		if wait == 0 || news(snap, req.NodeID, since) {
+		if snap.Index() < req.Index && snap.Generation() == req.RestoreGeneration {
 			w.Stop()
-			return s.pollAnswer(snap, req)
+			w = s.store.Watch(state.KeyIndex())
+			snap = s.store.Snapshot()
+		}
+		if snap.Index() >= req.Index && news(snap, req.NodeID, req.Index, req.Since) || snap.Generation() != req.RestoreGeneration {
+			w.Stop()
+			return nil
+		}
+		if timer == nil {
+			timer = time.NewTimer(wait)
+			defer timer.Stop()
 		}
 		select {
 		case <-w.C():
-			since = 0 // a row may have gone: whatever it was, answer it
 		case <-timer.C:
-			wait = 0
+			w.Stop()
+			return nil
 		case <-ctx.Done():
 			w.Stop()
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		w.Stop()
 	}
 }
 

@@ -102,13 +102,23 @@ func held(ids ...string) []api.HeldAlloc {
 // names are the allocations that an answer orders to run, and of how many of them it has the rows.
 func names(resp *api.PollResponse) (ids []string, rows int) {
 	for _, r := range resp.Run {
-		ids = append(ids, r.ID)
-		if r.Alloc != nil {
-			rows++
-		}
+		rows += len(r.IDs)
+		ids = append(ids, r.IDs...)
 	}
+	ids = append(ids, resp.Keep...)
 	slices.Sort(ids)
 	return ids, rows
+}
+
+// stop has the leader stop an allocation.
+func (w *world) stop(id string) {
+	w.t.Helper()
+	snap := w.store.Snapshot()
+	a := snap.Alloc(id)
+	w.apply(state.ApplyPlan{Term: 1, Time: w.now, Records: []state.PlanRecord{{
+		Namespace: a.Namespace, JobID: a.JobID, JobModifyIndex: snap.Job(a.Namespace, a.JobID).JobModifyIndex, TaskGroup: "g",
+		Index: []int{-1}, Node: []int{-1}, Stop: []state.StopRef{{AllocID: a.ID, ModifyIndex: a.ModifyIndex, Desired: state.DesiredStop}},
+	}}})
 }
 
 func TestOrders(t *testing.T) {
@@ -127,10 +137,20 @@ func TestOrders(t *testing.T) {
 	if len(resp.Stop)+len(resp.Gone) > 0 || resp.Register || resp.ClusterID != "c1" || resp.NodeStatus != state.NodeStatusReady {
 		t.Errorf("answer to a machine with nothing: %+v", resp)
 	}
+	if len(resp.Run) != 1 || len(resp.Jobs) != 1 || resp.ToRun.Count != 3 {
+		t.Errorf("three copies of one job are %d orders with %d jobs, and %+v in all; want one of each, 3", len(resp.Run), len(resp.Jobs), resp.ToRun)
+	}
+	for _, row := range resp.Run[0].Rows() {
+		want := *w.store.Snapshot().Alloc(row.ID)
+		want.ClientStatus, want.ModifyIndex = "", 0
+		if diff := cmp.Diff(&want, row); diff != "" {
+			t.Errorf("row of %s (-want +got):\n%s", row.ID, diff)
+		}
+	}
 
 	// Rows that the machine has are not sent again; what it has beside them is gone: another node's, and nobody's.
-	for _, r := range resp.Run {
-		ask.Held = append(ask.Held, api.HeldAlloc{ID: r.ID, ModifyIndex: r.Alloc.ModifyIndex})
+	for _, id := range mine {
+		ask.Held = append(ask.Held, api.HeldAlloc{ID: id, CreateIndex: resp.Run[0].Alloc.CreateIndex})
 	}
 	ask.Held = append(ask.Held, held(other[0], "stranger")...)
 	resp = orders(w.store.Snapshot(), ask)
@@ -141,22 +161,63 @@ func TestOrders(t *testing.T) {
 		t.Errorf("gone: %v, stop: %v; want %v, none", resp.Gone, resp.Stop, want)
 	}
 
-	// A stopped copy is named only to the machine that has it.
-	w.apply(state.StopJob{Namespace: "default", JobID: "db", Time: w.now})
-	snap := w.store.Snapshot()
-	a := snap.Alloc(mine[0])
-	w.apply(state.ApplyPlan{Term: 1, Time: w.now, Records: []state.PlanRecord{{
-		Namespace: "default", JobID: "web", JobModifyIndex: snap.Job("default", "web").JobModifyIndex, TaskGroup: "g",
-		Index: []int{-1}, Node: []int{-1}, Stop: []state.StopRef{{AllocID: a.ID, ModifyIndex: a.ModifyIndex, Desired: state.DesiredStop}},
-	}}})
+	// A stopped copy is named until the node has said that it has ended, also to a machine that never got it: its room would be held
+	// for ever. Then only to one that has it.
+	w.stop(mine[0])
 	resp = orders(w.store.Snapshot(), ask)
-	if !slices.Equal(resp.Stop, mine[:1]) || len(resp.Run) != 2 {
-		t.Errorf("stop: %v, %d to run; want %v, 2", resp.Stop, len(resp.Run), mine[:1])
+	if !slices.Equal(resp.Stop, mine[:1]) || len(resp.Keep) != 2 {
+		t.Errorf("stop: %v, %d to keep; want %v, 2", resp.Stop, len(resp.Keep), mine[:1])
 	}
 	ask.Held = nil
-	if resp = orders(w.store.Snapshot(), ask); len(resp.Stop) > 0 {
-		t.Errorf("a machine without it is to stop %v", resp.Stop)
+	if resp = orders(w.store.Snapshot(), ask); !slices.Equal(resp.Stop, mine[:1]) {
+		t.Errorf("a machine without it is to stop %v, want %v", resp.Stop, mine[:1])
 	}
+	w.says(nodeA, state.ClientComplete, mine[0])
+	if resp = orders(w.store.Snapshot(), ask); len(resp.Stop) > 0 {
+		t.Errorf("a machine without it is to stop %v after it has ended", resp.Stop)
+	}
+	ask.Held = held(mine[0])
+	if resp = orders(w.store.Snapshot(), ask); !slices.Equal(resp.Stop, mine[:1]) {
+		t.Errorf("a machine that has it is to stop %v, want %v", resp.Stop, mine[:1])
+	}
+}
+
+// says has a node report an allocation.
+func (w *world) says(node, status, id string) {
+	w.t.Helper()
+	w.apply(state.Report{Time: w.now, Nodes: []state.NodeReport{{
+		NodeID: node, Boot: 1, Seq: w.index, Allocs: []state.AllocReport{{ID: id, Status: status}},
+	}}})
+}
+
+// TestOrdersSince: an answer about what has changed holds that and nothing else: no row because the node itself has reported it.
+func TestOrdersSince(t *testing.T) {
+	w := newWorld(t)
+	w.register(nodeA, 1)
+	mine := w.place("web", nodeA, 3)
+	ask := &api.PollRequest{NodeID: nodeA, Boot: 1}
+	since := func(what string, run, stop, over []string) {
+		t.Helper()
+		resp := orders(w.store.Snapshot(), ask)
+		ids, _ := names(resp)
+		slices.Sort(run)
+		if !slices.Equal(ids, run) || !slices.Equal(resp.Stop, stop) || !slices.Equal(resp.Over, over) || len(resp.Keep)+len(resp.Gone) > 0 {
+			t.Errorf("%s: run %v, stop %v, over %v, keep %v, gone %v; want run %v, stop %v, over %v",
+				what, ids, resp.Stop, resp.Over, resp.Keep, resp.Gone, run, stop, over)
+		}
+		ask.Since = w.index
+	}
+	ask.Since = w.index - 1
+	since("placed", slices.Clone(mine), nil, nil)
+	w.says(nodeA, state.ClientRunning, mine[0])
+	since("its own word", nil, nil, nil)
+	w.stop(mine[0])
+	w.says(nodeA, state.ClientFailed, mine[1])
+	more := w.place("db", nodeA, 2)
+	since("one stopped, one failed, two placed", more, mine[:1], mine[1:2])
+	since("nothing", nil, nil, nil)
+	ask.Since, ask.RestoreGeneration = 1, 7
+	since("another generation", nil, nil, nil)
 }
 
 // TestOrdersForStrangers: who is not registered, or in another life of the agent, is told to register and nothing else. An empty
@@ -167,7 +228,7 @@ func TestOrdersForStrangers(t *testing.T) {
 	check := func(what string, snap *state.Snapshot) {
 		t.Helper()
 		resp := orders(snap, ask)
-		if !resp.Register || len(resp.Run)+len(resp.Stop)+len(resp.Gone) > 0 {
+		if !resp.Register || len(resp.Run)+len(resp.Stop)+len(resp.Gone) > 0 || resp.NodeStatus != "" {
 			t.Errorf("%s: register %v, run %d, stop %v, gone %v; want only to register", what, resp.Register, len(resp.Run), resp.Stop, resp.Gone)
 		}
 	}
@@ -182,29 +243,38 @@ func TestOrdersForStrangers(t *testing.T) {
 	ask.Boot = 2
 	w.apply(state.SetNodeStatus{Term: 1, Time: w.now, Changes: []state.NodeStatusChange{{NodeID: nodeA, Boot: 2, Status: state.NodeStatusDown}}})
 	resp := orders(w.store.Snapshot(), ask)
-	if !resp.Register || resp.NodeStatus != state.NodeStatusDown || len(resp.Run) != 2 {
-		t.Errorf("a node that is down and asks: register %v, status %s, run %d; want to register and keep its copies", resp.Register, resp.NodeStatus, len(resp.Run))
+	if ids, _ := names(resp); !resp.Register || resp.NodeStatus != state.NodeStatusDown || len(ids) != 2 {
+		t.Errorf("a node that is down and asks: register %v, status %s, run %v; want to register and keep its copies", resp.Register, resp.NodeStatus, ids)
 	}
 }
 
 func TestNews(t *testing.T) {
 	w := newWorld(t)
-	if !news(w.store.Snapshot(), nodeA, 1<<40) {
+	if !news(w.store.Snapshot(), nodeA, 1<<40, 1<<40) {
 		t.Error("an unknown node has no news: it would wait to be told to register")
 	}
 	w.register(nodeA, 1)
 	registered := w.index
 	w.register(nodeB, 1)
-	if snap := w.store.Snapshot(); news(snap, nodeA, registered) || !news(snap, nodeA, registered-1) {
+	if snap := w.store.Snapshot(); news(snap, nodeA, registered, 1) || !news(snap, nodeA, registered-1, 1) {
 		t.Error("news are those after the node's own row changed")
 	}
 	w.place("db", nodeB, 1)
-	if news(w.store.Snapshot(), nodeA, registered) {
+	if news(w.store.Snapshot(), nodeA, registered, registered) {
 		t.Error("another node's allocation is news")
 	}
-	w.place("web", nodeA, 1)
-	if snap := w.store.Snapshot(); !news(snap, nodeA, registered) || news(snap, nodeA, w.index) {
+	mine := w.place("web", nodeA, 1)
+	if snap := w.store.Snapshot(); !news(snap, nodeA, w.index, w.index-1) || news(snap, nodeA, w.index, w.index) {
 		t.Error("an allocation of the node's own is no news, or stays news")
+	}
+	told := w.index
+	w.says(nodeA, state.ClientRunning, mine[0])
+	if news(w.store.Snapshot(), nodeA, w.index, told) {
+		t.Error("what the node says itself is news")
+	}
+	w.stop(mine[0])
+	if !news(w.store.Snapshot(), nodeA, w.index, told) {
+		t.Error("that it is to stop is no news")
 	}
 }
 

@@ -36,17 +36,19 @@ type RegisterResponse struct {
 	LeasePeriod       time.Duration // how often to poll at least
 }
 
-// PollRequest names what an agent found on its machine and waits for orders about it.
+// PollRequest asks what a node's allocations are to do. Most polls ask only what has changed since the last answer; one with Since 0
+// names everything that was found on the machine and is answered name by name. A Roster knows which is due.
 type PollRequest struct {
 	NodeID            string
 	ClusterID         string
 	Boot              uint64        // the agent's boot counter
 	Generation        uint64        // the node's, as the last registration answered
-	Index             uint64        // newest index that the node has obeyed; answered when there is something newer
+	Index             uint64        // newest index that the node has seen; a server that is behind it does not answer
 	RestoreGeneration uint64        // newest restore generation that the node has seen
 	Epoch             string        // the cluster's epoch that the node has seen with it
-	Wait              time.Duration // how long to wait for news; at most MaxPollWait
-	Held              []HeldAlloc   // every allocation found on the machine
+	Wait              time.Duration // how long to wait for news; at most MaxPollWait. A poll with Since 0 is answered at once
+	Since             uint64        // index up to which the node knows its orders; 0: it asks about everything in Held
+	Held              []HeldAlloc   `json:",omitempty"` // with Since 0, every allocation found on the machine
 }
 
 // MaxPollWait bounds PollRequest.Wait.
@@ -55,10 +57,11 @@ const MaxPollWait = 30 * time.Second
 // HeldAlloc is one allocation that an agent found on its machine.
 type HeldAlloc struct {
 	ID          string
-	ModifyIndex uint64 // of the row that the agent has; 0 when it knows the ID only
+	CreateIndex uint64 `json:",omitempty"` // of the row that the agent has; 0 when it knows the ID only
 }
 
-// PollResponse answers each held allocation by name, and adds what is new. What is in no list is left alone.
+// PollResponse says what a node's allocations are to do: each that the poll held by its name, or what has changed since the index
+// that it named. What is in no list is left alone.
 type PollResponse struct {
 	ClusterID         string
 	Index             uint64 // state that the orders are made from; a node ignores one older than the newest it has seen
@@ -70,17 +73,33 @@ type PollResponse struct {
 	LeasePeriod       time.Duration // how often to poll at least
 	Register          bool          // the cluster does not know the node, or knows it as down: register again
 	NodeStatus        string        // a state.NodeStatus constant
+	ToRun             state.Digest  // of all allocations that are to run on the node: what it was told must come to that
 
-	Run  []RunOrder `json:",omitempty"` // to start or to keep
-	Stop []string   `json:",omitempty"` // to stop: the cluster wants these allocations ended
-	Gone []string   `json:",omitempty"` // to stop and remove: the cluster knows nothing of these allocations
+	Run  []RunOrder   `json:",omitempty"` // to start, or to keep: with rows that the node does not have
+	Jobs []*state.Job `json:",omitempty"` // the jobs' versions that rows in Run refer to, each once
+	Keep []string     `json:",omitempty"` // of those that the poll held: to keep
+	Stop []string     `json:",omitempty"` // to stop: the cluster wants these allocations ended
+	Gone []string     `json:",omitempty"` // of those that the poll held: to stop and remove, the cluster knows nothing of them
+	Over []string     `json:",omitempty"` // have ended by the node's own word since: nothing is to be done
 }
 
-// RunOrder is one allocation to start or to keep.
+// RunOrder is one allocation to start, or several whose rows differ in nothing but ID, index and name.
 type RunOrder struct {
-	ID    string
-	Alloc *state.Alloc `json:",omitempty"` // nil when the row has not changed since the HeldAlloc's ModifyIndex
-	Job   *state.Job   `json:",omitempty"` // the allocation's version; nil together with Alloc
+	Alloc   *state.Alloc // the row, less those, and less what the node says of it itself
+	IDs     []string
+	Indexes []int // as many as IDs
+}
+
+// Rows are the rows of the order, one for each ID.
+func (o RunOrder) Rows() []*state.Alloc {
+	rows := make([]*state.Alloc, len(o.IDs))
+	for i, id := range o.IDs {
+		a := *o.Alloc
+		a.ID, a.Index = id, o.Indexes[i]
+		a.Name = state.CopyName(a.JobID, a.TaskGroup, a.Index)
+		rows[i] = &a
+	}
+	return rows
 }
 
 // ReportRequest is what a node says of its allocations. Report.NodeID must be the caller's.

@@ -1,6 +1,10 @@
 package state
 
-import "github.com/cespare/xxhash/v2"
+import (
+	"strconv"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // Digest tells two sets of allocations apart without naming them: how many they are, and the sum of a hash of each ID. It does not
 // depend on the order in which they came, so that both sides keep theirs as the sets change. It serves to find differences, not to
@@ -49,4 +53,9 @@ func (o Orders) order(index uint64, old, row *Alloc) Orders {
 		}
 	}
 	return o
+}
+
+// CopyName is the name of copy index of a job's group.
+func CopyName(jobID, group string, index int) string {
+	return jobID + "." + group + "[" + strconv.Itoa(index) + "]"
 }

@@ -3,7 +3,6 @@ package state
 import (
 	"fmt"
 	"slices"
-	"strconv"
 )
 
 // assignPorts gives a copy the group's static ports and the planned dynamic ones.
@@ -67,7 +66,7 @@ func (r *referee) promise(id string, k slot, n *Node, holds AllocResources, port
 		AllocGroup:    r.groupOf(holds),
 		AllocNode:     &AllocNode{NodeID: n.ID, NodeName: n.Name},
 		Index:         k.index,
-		Name:          r.job.ID + "." + r.group.Name + "[" + strconv.Itoa(k.index) + "]",
+		Name:          CopyName(r.job.ID, r.group.Name, k.index),
 		Ports:         ports,
 		DesiredStatus: DesiredRun,
 		ClientStatus:  ClientPending,

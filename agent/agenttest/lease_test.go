@@ -76,7 +76,7 @@ func (s *simulated) register(t *testing.T) {
 
 func (s *simulated) poll(t *testing.T) {
 	t.Helper()
-	req := &api.PollRequest{NodeID: s.node.ID, Boot: 1, Index: s.index, Wait: time.Second}
+	req := &api.PollRequest{NodeID: s.node.ID, Boot: 1, Index: s.index, Since: s.index, Wait: time.Second}
 	resp, err := s.peer.NodePoll(t.Context(), req, true)
 	for errors.Is(err, api.ErrBehind) { // the follower has not applied the registration yet
 		time.Sleep(50 * time.Millisecond)

@@ -34,9 +34,9 @@ type simulated struct {
 	restore  uint64
 	epoch    string
 	period   time.Duration
-	first    bool              // the next poll is the first: the leader itself must answer
-	held     map[string]uint64 // allocations on the machine, with the index of the row that is known
-	over     map[string]bool   // those of them that have ended, until the cluster says that it knows
+	first    bool            // the next poll is the first: the leader itself must answer
+	roster   api.Roster      // also what is on the machine: everything that is to run is there
+	over     map[string]bool // allocations that have ended, until the cluster says that it knows
 	unsaid   []state.AllocReport
 	seq      uint64
 	reports  chan struct{}
@@ -114,7 +114,7 @@ func (s *simulated) register(ctx context.Context) error {
 	return nil
 }
 
-// question names everything that is held, as every poll does.
+// question asks what has changed, or names everything that is held.
 func (s *simulated) question() (req *api.PollRequest, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,16 +124,7 @@ func (s *simulated) question() (req *api.PollRequest, first bool) {
 	if s.first {
 		req.Wait = 0
 	}
-	req.Held = make([]api.HeldAlloc, 0, len(s.held))
-	for id, index := range s.held {
-		req.Held = append(req.Held, api.HeldAlloc{ID: id, ModifyIndex: index})
-	}
-	slices.SortFunc(req.Held, func(a, b api.HeldAlloc) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	s.roster.Ask(req, s.roster.Told(), time.Now())
 	return req, s.first
 }
 
@@ -153,16 +144,19 @@ func (s *simulated) poll(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return errors.Is(err, api.ErrBehind), err
 	}
-	return s.obey(resp), nil
+	return s.obey(req, resp)
 }
 
 // obey takes the orders of an answer that is not older than the newest seen: new allocations run at once, and are to be reported.
-func (s *simulated) obey(resp *api.PollResponse) (again bool) {
+func (s *simulated) obey(req *api.PollRequest, resp *api.PollResponse) (again bool, err error) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if resp.RestoreGeneration < s.restore || resp.RestoreGeneration == s.restore && resp.Index < s.index {
-		return false
+		return false, nil
+	}
+	if resp.RestoreGeneration > s.restore {
+		s.roster.Reset()
 	}
 	s.index, s.restore, s.epoch, s.first = resp.Index, resp.RestoreGeneration, resp.Epoch, false
 	if resp.LeasePeriod > 0 {
@@ -172,42 +166,50 @@ func (s *simulated) obey(resp *api.PollResponse) (again bool) {
 		s.leader = i
 	}
 	before := len(s.unsaid)
-	for _, r := range resp.Run {
-		s.take(r, now)
+	s.ends(resp, now)
+	had := s.roster.Count()
+	if err = s.roster.Hear(req, resp, now); err == nil || errors.Is(err, api.ErrRoster) {
+		s.runs(resp, now)
 	}
-	for _, id := range resp.Stop {
-		if _, ok := s.held[id]; ok && !s.over[id] {
-			s.unsaid = append(s.unsaid, report(id, state.ClientComplete, state.TaskDead, now))
-		}
-		s.drop(id)
-	}
-	for _, id := range resp.Gone {
-		s.drop(id)
-	}
+	s.count.held.Add(int64(s.roster.Count() - had))
 	if len(s.unsaid) > before {
 		wake(s.reports)
 	}
-	return resp.Register
+	return resp.Register, err
 }
 
-// take notes an allocation that is to run. The caller holds mu.
-func (s *simulated) take(r api.RunOrder, now time.Time) {
-	known, held := s.held[r.ID]
-	if r.Alloc != nil {
-		known = r.Alloc.ModifyIndex
-		s.count.rows.Add(1)
+// ends ends what is to stop, and reports it. The caller holds mu.
+func (s *simulated) ends(resp *api.PollResponse, now time.Time) {
+	for _, id := range resp.Stop {
+		if !s.over[id] {
+			s.unsaid = append(s.unsaid, report(id, state.ClientComplete, state.TaskDead, now))
+		}
+		delete(s.over, id)
 	}
-	s.held[r.ID] = known
-	if held {
-		return
-	}
-	s.count.held.Add(1)
-	if r.Job != nil {
-		if at := submitted(r.Job); at > 0 {
-			s.count.latency(now.UnixNano()-at, s.leader == 0)
+	for _, ids := range [][]string{resp.Gone, resp.Over} {
+		for _, id := range ids {
+			delete(s.over, id)
 		}
 	}
-	s.unsaid = append(s.unsaid, report(r.ID, state.ClientRunning, state.TaskRunning, now))
+}
+
+// runs begins what is to run. The caller holds mu.
+func (s *simulated) runs(resp *api.PollResponse, now time.Time) {
+	for _, o := range resp.Run {
+		s.count.rows.Add(int64(len(o.IDs)))
+		at := int64(0)
+		for _, j := range resp.Jobs {
+			if j.ID == o.Alloc.JobID && j.Version == o.Alloc.JobVersion {
+				at = submitted(j)
+			}
+		}
+		for _, id := range o.IDs {
+			if at > 0 {
+				s.count.latency(now.UnixNano()-at, s.leader == 0)
+			}
+			s.unsaid = append(s.unsaid, report(id, state.ClientRunning, state.TaskRunning, now))
+		}
+	}
 }
 
 // fail ends up to n allocations as tasks that failed would, and returns how many there were to end.
@@ -216,7 +218,7 @@ func (s *simulated) fail(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	done := 0
-	for id := range s.held {
+	for id := range s.roster.Told() {
 		if done == n {
 			break
 		}
@@ -231,15 +233,6 @@ func (s *simulated) fail(n int) int {
 		wake(s.reports)
 	}
 	return done
-}
-
-// drop forgets an allocation. The caller holds mu.
-func (s *simulated) drop(id string) {
-	delete(s.over, id)
-	if _, ok := s.held[id]; ok {
-		delete(s.held, id)
-		s.count.held.Add(-1)
-	}
 }
 
 // report is what an agent says of an allocation whose one task stands so.
@@ -295,6 +288,11 @@ func (s *simulated) report(ctx context.Context) error {
 		}
 		s.mu.Lock()
 		s.unsaid = s.unsaid[n:]
+		for _, a := range allocs {
+			if a.Status != state.ClientRunning {
+				s.roster.Ended(a.ID)
+			}
+		}
 		s.mu.Unlock()
 		s.count.reports.Add(1)
 		for _, a := range allocs {

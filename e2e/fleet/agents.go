@@ -191,7 +191,7 @@ func (c *crowd) fail(number string) {
 // newSimulated is the i-th agent. Agents are spread over the servers.
 func newSimulated(o order, i int, base *api.Client, count *counts) (*simulated, error) {
 	s := &simulated{
-		node: o.Plan.Node(i), count: count, held: map[string]uint64{}, over: map[string]bool{}, reports: make(chan struct{}, 1), peerAddr: map[string]int{}, first: true,
+		node: o.Plan.Node(i), count: count, over: map[string]bool{}, reports: make(chan struct{}, 1), peerAddr: map[string]int{}, first: true,
 	}
 	for k := range o.Servers {
 		addr := o.Servers[(i+k)%len(o.Servers)]

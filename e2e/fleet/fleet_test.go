@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,27 +73,42 @@ func TestSimulatedObeys(t *testing.T) {
 	}
 	job := Job("j", "plain", 0, 2)
 	Stamp(job)
-	run := func(id string, index uint64) api.RunOrder {
-		return api.RunOrder{ID: id, Alloc: &state.Alloc{ID: id, AllocGroup: &state.AllocGroup{}, AllocNode: &state.AllocNode{}, ModifyIndex: index}, Job: job}
+	run := func(ids ...string) api.RunOrder {
+		return api.RunOrder{Alloc: &state.Alloc{AllocGroup: &state.AllocGroup{JobID: job.ID, TaskGroup: "g"}, AllocNode: &state.AllocNode{}, CreateIndex: 9}, IDs: ids, Indexes: make([]int, len(ids))}
 	}
-	s.obey(&api.PollResponse{Index: 10, LeaderAddr: "127.0.0.1:2", LeasePeriod: time.Second, Run: []api.RunOrder{run("b", 9), run("a", 10)}})
-	s.obey(&api.PollResponse{Index: 11, Run: []api.RunOrder{{ID: "a"}, run("b", 11)}})
-	s.obey(&api.PollResponse{Index: 5, Gone: []string{"a", "b"}})
-	req, first := s.question()
-	if first || req.Index != 11 || req.Wait != time.Second || len(req.Held) != 2 || req.Held[0] != (api.HeldAlloc{ID: "a", ModifyIndex: 10}) || req.Held[1].ModifyIndex != 11 {
+	sum := state.Digest{}.With("a").With("b")
+	say := func(resp *api.PollResponse) {
+		t.Helper()
+		req, _ := s.question()
+		resp.NodeStatus = state.NodeStatusReady
+		if _, err := s.obey(req, resp); err != nil {
+			t.Errorf("obey %+v: %v", resp, err)
+		}
+	}
+	say(&api.PollResponse{Index: 10, LeaderAddr: "127.0.0.1:2", LeasePeriod: time.Second, Run: []api.RunOrder{run("b")}, Jobs: []*state.Job{job}, ToRun: state.Digest{}.With("b")})
+	say(&api.PollResponse{Index: 11, Run: []api.RunOrder{run("a")}, Jobs: []*state.Job{job}, ToRun: sum})
+	say(&api.PollResponse{Index: 5, Gone: []string{"a", "b"}})
+	if req, first := s.question(); first || req.Index != 11 || req.Since != 11 || req.Wait != time.Second || len(req.Held) != 0 {
 		t.Errorf("the next poll is %+v", req)
 	}
+	s.roster.Recheck()
+	req, _ := s.question()
+	slices.SortFunc(req.Held, func(a, b api.HeldAlloc) int { return strings.Compare(a.ID, b.ID) })
+	if want := []api.HeldAlloc{{ID: "a", CreateIndex: 9}, {ID: "b", CreateIndex: 9}}; req.Since != 0 || !slices.Equal(req.Held, want) {
+		t.Errorf("a poll about everything is %+v", req)
+	}
+	say(&api.PollResponse{Index: 11, Keep: []string{"a", "b"}, ToRun: sum})
 	if s.leader != 1 {
 		t.Errorf("reports go to server %d, want the leader, 1", s.leader)
 	}
 	if len(s.unsaid) != 2 || s.unsaid[0].Status != state.ClientRunning {
 		t.Errorf("to be reported: %+v, want each of the two once", s.unsaid)
 	}
-	s.obey(&api.PollResponse{Index: 12, Stop: []string{"a", "never"}, Gone: []string{"b"}})
-	if len(s.held) != 0 || len(s.unsaid) != 3 || s.unsaid[2].ID != "a" || s.unsaid[2].Status != state.ClientComplete {
-		t.Errorf("after the end: held %v, to be reported %+v", s.held, s.unsaid)
+	say(&api.PollResponse{Index: 12, Stop: []string{"a"}, Over: []string{"b"}})
+	if s.roster.Count() != 0 || len(s.unsaid) != 3 || s.unsaid[2].ID != "a" || s.unsaid[2].Status != state.ClientComplete {
+		t.Errorf("after the end: held %d, to be reported %+v", s.roster.Count(), s.unsaid)
 	}
-	if c := s.count.take(true); c.Held != 0 || c.Rows != 3 || len(c.Latencies) != 2 {
+	if c := s.count.take(true); c.Held != 0 || c.Rows != 2 || len(c.Latencies) != 2 {
 		t.Errorf("counted: %+v", c)
 	}
 }
@@ -107,18 +123,27 @@ func TestSimulatedFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runs := []api.RunOrder{{ID: "a", Alloc: &state.Alloc{ID: "a", ModifyIndex: 1}}}
-	s.obey(&api.PollResponse{Index: 1, Run: runs})
+	say := func(resp *api.PollResponse) {
+		t.Helper()
+		req, _ := s.question()
+		resp.NodeStatus = state.NodeStatusReady
+		if _, err := s.obey(req, resp); err != nil {
+			t.Errorf("obey %+v: %v", resp, err)
+		}
+	}
+	sum := state.Digest{}.With("a")
+	say(&api.PollResponse{Index: 1, Run: []api.RunOrder{{Alloc: &state.Alloc{AllocGroup: &state.AllocGroup{}, AllocNode: &state.AllocNode{}, CreateIndex: 1}, IDs: []string{"a"}, Indexes: []int{0}}}, ToRun: sum})
 	c := crowd{agents: []*simulated{s}}
 	c.fail("5")
 	c.fail("nonsense")
-	s.obey(&api.PollResponse{Index: 2, Run: runs})
+	s.roster.Recheck()
+	say(&api.PollResponse{Index: 2, Keep: []string{"a"}, ToRun: sum})
 	if len(s.unsaid) != 2 || s.unsaid[1].Status != state.ClientFailed || !s.unsaid[1].Tasks[taskName].Failed {
 		t.Errorf("to be reported: %+v, want that it ran and that it failed", s.unsaid)
 	}
-	s.obey(&api.PollResponse{Index: 3, Stop: []string{"a"}})
-	if len(s.unsaid) != 2 || len(s.held) != 0 || len(s.over) != 0 {
-		t.Errorf("after the end: held %v, over %v, to be reported %+v", s.held, s.over, s.unsaid)
+	say(&api.PollResponse{Index: 3, Over: []string{"a"}})
+	if len(s.unsaid) != 2 || s.roster.Count() != 0 || len(s.over) != 0 {
+		t.Errorf("after the end: held %d, over %v, to be reported %+v", s.roster.Count(), s.over, s.unsaid)
 	}
 }
 
