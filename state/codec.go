@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"sync"
 )
 
@@ -33,7 +32,7 @@ func Encode(cmd Command) ([]byte, error) {
 	if bytes.Equal(body, []byte("null")) {
 		return nil, fmt.Errorf("encode %s: it holds what JSON cannot: %w", cmd.kind(), ErrInvalid)
 	}
-	data := marshal(envelope{Kind: cmd.kind(), Level: levelOf(cmd), Body: body})
+	data := enveloped(cmd.kind(), levelOf(cmd), body)
 	if len(data) > MaxCommandBytes {
 		return nil, fmt.Errorf("encode %s: %d bytes, at most %d: %w", cmd.kind(), len(data), MaxCommandBytes, ErrLimit)
 	}
@@ -102,17 +101,4 @@ func decodeAs[C Command](body []byte) (Command, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// strict decodes one JSON value with no unknown field and nothing after it.
-func strict(data []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return fmt.Errorf("something follows the JSON value")
-	}
-	return nil
 }

@@ -31,6 +31,11 @@ func runAgent(ctx context.Context, a *app, f agentFlags, given []agent.ConfigFla
 	log := hclog.NewInterceptLogger(&hclog.LoggerOptions{
 		Name: "drover", Level: hclog.LevelFromString(cfg.LogLevel), JSONFormat: cfg.LogJSON, Output: a.err,
 	})
+	tending, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { tendGarbage(tending) })
 	manager := newNotifier(a.getenv, log)
 	ag, err := agent.Open(ctx, cfg, agent.Options{Version: version, Logger: log, Drivers: a.drivers, Ready: manager.ready})
 	if err != nil {
