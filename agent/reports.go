@@ -69,9 +69,13 @@ func (t *term) gather(ctx context.Context, batch []reportCall) (full, left []rep
 }
 
 func (t *term) commitReports(ctx context.Context, batch []reportCall) {
-	cmd := state.Report{Time: t.clock.Now()}
-	for _, c := range batch {
-		cmd.Nodes = append(cmd.Nodes, c.report)
+	nodes := make([]state.NodeReport, len(batch))
+	for i, c := range batch {
+		nodes[i] = c.report
+	}
+	cmd := state.Report{Nodes: nodes, Time: t.clock.Now()}
+	if t.s.store.Snapshot().Level() >= 2 {
+		cmd = state.PackReports(nodes, cmd.Time)
 	}
 	_, index, err := t.s.commit(ctx, cmd)
 	for _, c := range batch {

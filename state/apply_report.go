@@ -21,8 +21,16 @@ func (c Report) apply(t *tx) (any, error) {
 			result.count(t.applyReport(nr, &nr.Allocs[k]))
 		}
 		for k := range nr.Runs {
-			t.applyRun(nr, &nr.Runs[k], &result)
+			t.applyRun(c.Nodes[i:i+1], &nr.Runs[k], &result)
 		}
+	}
+	for k := range c.Runs {
+		run := &c.Runs[k]
+		if !run.of(len(c.Nodes)) {
+			result.Ignored += len(run.IDs) / idBytes
+			continue
+		}
+		t.applyRun(c.Nodes, run, &result)
 	}
 	return result, nil
 }
@@ -86,35 +94,34 @@ func (t *tx) applySaid(nr *NodeReport, id idKey, s said) bool {
 	return true
 }
 
-// applyRun takes a node's word on allocations that stand alike. A run that is not whole is not taken.
-func (t *tx) applyRun(nr *NodeReport, r *ReportRun, result *ReportResult) {
+// applyRun takes the word of nodes, or of one, on allocations that stand alike. A run that is not whole is not taken.
+func (t *tx) applyRun(nodes []NodeReport, r *ReportRun, result *ReportResult) {
 	ids, ok := r.ids()
 	if !ok {
 		result.Ignored += len(ids)
 		return
 	}
+	of := func(i int) *NodeReport {
+		if len(r.Nodes) == 0 || len(nodes) == 1 {
+			return &nodes[0]
+		}
+		return &nodes[r.Nodes[i]]
+	}
+	if bounded := boundTasks(r.Tasks); !sameJSON(bounded, r.Tasks) && len(r.Tasks) > 0 {
+		for i, one := range r.unpack() { // each within its bounds, which may leave times out
+			result.count(t.applyReport(of(i), &one))
+		}
+		return
+	}
 	s := said{status: statusWord(r.Status), description: truncate(r.Description, maxTextBytes)}
-	if len(r.Tasks) == 0 {
-		for _, id := range ids {
-			result.count(t.applySaid(nr, id, s))
-		}
-		return
+	tasks, times := timeless(r.Tasks)
+	if len(tasks) > 0 {
+		s.tasks.shape = t.next.shapes.share(tasks, len(times))
 	}
-	if bounded := boundTasks(r.Tasks); !sameJSON(bounded, r.Tasks) {
-		for _, one := range r.unpack() { // each within its bounds, which may leave times out
-			result.count(t.applyReport(nr, &one))
-		}
-		return
-	}
-	tasks, first := timeless(r.Tasks)
-	shape := t.next.shapes.share(tasks, len(first))
-	now := slices.Clone(first)
 	for i, id := range ids {
-		for k := range now {
-			now[k] += r.Times[i*len(now)+k]
-		}
-		s.tasks = TaskStates{shape: shape, times: slices.Clone(now)}
-		result.count(t.applySaid(nr, id, s))
+		r.later(times, i)
+		s.tasks.times = slices.Clone(times)
+		result.count(t.applySaid(of(i), id, s))
 	}
 }
 

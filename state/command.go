@@ -164,9 +164,10 @@ type PlanDrop struct {
 	Reason string
 }
 
-// Report is what nodes say of their allocations, several nodes in one entry.
+// Report is what nodes say of their allocations, several nodes in one entry. See PackReports.
 type Report struct {
 	Nodes []NodeReport
+	Runs  []ReportRun `json:",omitempty"` // from level 2 on
 	Time  int64
 }
 

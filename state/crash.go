@@ -209,4 +209,6 @@ func (r NodeReport) needsLevel2() bool {
 	})
 }
 
-func (c Report) level() int { return levelIf(slices.ContainsFunc(c.Nodes, NodeReport.needsLevel2)) }
+func (c Report) level() int {
+	return levelIf(len(c.Runs) > 0 || slices.ContainsFunc(c.Nodes, NodeReport.needsLevel2))
+}

@@ -60,11 +60,11 @@ func rescheduleEvents(prev *Alloc, event RescheduleEvent, a *Alloc) []Reschedule
 }
 
 // promise makes the row of a new copy.
-func (r *referee) promise(id string, k slot, n *Node, holds AllocResources, ports []AllocPort) *Alloc {
+func (r *referee) promise(id string, k slot, at *AllocNode, holds AllocResources, ports []AllocPort) *Alloc {
 	return &Alloc{
 		ID:            id,
 		AllocGroup:    r.groupOf(holds),
-		AllocNode:     &AllocNode{NodeID: n.ID, NodeName: n.Name},
+		AllocNode:     at,
 		Index:         k.index,
 		Name:          CopyName(r.job.ID, r.group.Name, k.index),
 		Ports:         ports,

@@ -15,6 +15,7 @@ type referee struct {
 	result PlanResult
 
 	slots map[JobKey]map[slot][]string // the copies that want to run, of the jobs that this plan has touched
+	nodes []planNode                   // of plan.Nodes, once they were looked up
 
 	// of the record being judged
 	job    *Job
@@ -138,9 +139,9 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, g granted) string {
 	if rec.Node[c] >= len(r.plan.Nodes) {
 		return "record names no node of the plan"
 	}
-	ref := r.plan.Nodes[rec.Node[c]]
-	n := r.tx.next.Node(ref.ID)
-	if reason := checkNode(n, ref); reason != "" {
+	at := r.node(rec.Node[c])
+	n := at.row
+	if reason := checkNode(n, r.plan.Nodes[rec.Node[c]]); reason != "" {
 		return reason
 	}
 	given := assignPorts(r.group, n, g.ports)
@@ -163,7 +164,7 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, g granted) string {
 	if r.tx.next.Alloc(id) != nil {
 		return "allocation ID exists, the seed was used before"
 	}
-	a := r.promise(id, k, n, ask, given)
+	a := r.promise(id, k, at.named, ask, given)
 	if len(superseded) > 0 && prev == nil {
 		prev = superseded[0]
 	}
@@ -204,6 +205,25 @@ func (r *referee) wanting(job JobKey) map[slot][]string {
 		r.slots[job] = m
 	}
 	return r.slots[job]
+}
+
+// planNode is a node of the plan. A plan changes no node.
+type planNode struct {
+	row   *Node
+	named *AllocNode
+}
+
+func (r *referee) node(at int) *planNode {
+	if r.nodes == nil {
+		r.nodes = make([]planNode, len(r.plan.Nodes))
+	}
+	n := &r.nodes[at]
+	if n.row == nil {
+		if n.row = r.tx.next.Node(r.plan.Nodes[at].ID); n.row != nil {
+			n.named = &AllocNode{NodeID: n.row.ID, NodeName: n.row.Name}
+		}
+	}
+	return n
 }
 
 func checkNode(n *Node, ref NodeRef) string {

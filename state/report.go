@@ -4,22 +4,23 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 )
 
 // idBytes is the size of an ID in a ReportRun.
 const idBytes = 16
 
-// ReportRun is what a node says of allocations that stand alike but for the times of their tasks: a record of columns instead of a
+// ReportRun is what nodes say of allocations that stand alike but for the times of their tasks: a record of columns instead of a
 // record each. From level 2 on.
 type ReportRun struct {
 	Status      string
 	Description string               `json:",omitempty"`
 	Tasks       map[string]TaskState `json:",omitempty"` // of all
 	IDs         []byte               // 16 bytes each, the allocations' UUIDs
-	// Times are how much later the times in Tasks are, for each allocation against the one before it, for the first against Tasks: in
-	// the order of the tasks' names; of a task StartedAt, FinishedAt, those of its events, that of its crash. Nanoseconds.
+	Nodes       []int                `json:",omitempty"` // whose they are: positions in Report.Nodes; none in a run of one node
+	// Times are the times of each allocation, in the order of the tasks' names; of a task StartedAt, FinishedAt, those of its events,
+	// that of its crash, as far as they are not 0. Nanoseconds: how much later each is than the same time of the allocation before, for
+	// the first than in Tasks, and that against the difference of the time before it, since what moves mostly moves together.
 	Times []int64 `json:",omitempty"`
 }
 
@@ -34,7 +35,26 @@ func (r *ReportRun) ids() (ids []idKey, ok bool) {
 	for _, ts := range r.Tasks {
 		ts.eachTime(func(*int64) { times++ })
 	}
-	return ids, len(r.IDs)%idBytes == 0 && len(r.Times) == times*len(ids)
+	return ids, len(r.IDs)%idBytes == 0 && len(r.Times) == times*len(ids) && columnOf(len(ids), len(r.Nodes))
+}
+
+// later moves times to those of the i-th allocation of the run, which stand behind those of the one before it.
+func (r *ReportRun) later(times []int64, i int) {
+	var by int64
+	for k := range times {
+		by += r.Times[i*len(times)+k]
+		times[k] += by
+	}
+}
+
+// add adds an allocation; last are the times of the one before it and become its.
+func (r *ReportRun) add(id idKey, times, last []int64) {
+	r.IDs = id.append(r.IDs)
+	var by int64
+	for k, at := range times {
+		r.Times = append(r.Times, at-last[k]-by)
+		by, last[k] = at-last[k], at
+	}
 }
 
 // unpack is the run as reports of single allocations; none when it is not whole.
@@ -44,22 +64,13 @@ func (r *ReportRun) unpack() []AllocReport {
 		return nil
 	}
 	out := make([]AllocReport, len(ids))
-	tasks, now := timeless(r.Tasks)
+	tasks, times := timeless(r.Tasks)
+	states := TaskStates{shape: (*shapes)(nil).share(tasks, len(times)), times: times}
 	for i, id := range ids {
-		for k := range now {
-			now[k] += r.Times[i*len(now)+k]
-		}
+		r.later(times, i)
 		out[i] = AllocReport{ID: id.String(), Status: r.Status, Description: r.Description}
-		if len(tasks) == 0 {
-			continue
-		}
-		out[i].Tasks = make(map[string]TaskState, len(tasks))
-		rest := now
-		for _, name := range slices.Sorted(maps.Keys(tasks)) {
-			ts := tasks[name]
-			ts = ts.clone()
-			ts.eachTime(func(at *int64) { *at, rest = rest[0], rest[1:] })
-			out[i].Tasks[name] = ts
+		if len(tasks) > 0 {
+			out[i].Tasks = states.Map()
 		}
 	}
 	return out
@@ -88,46 +99,103 @@ func uuidText(id []byte) string {
 	return string(out[:])
 }
 
+// packer gathers allocations that stand alike into runs.
+type packer struct {
+	groups map[string]*packed
+	order  []*packed
+}
+
+// packed is a run in the making.
+type packed struct {
+	run  ReportRun
+	last []int64     // times of the allocation before
+	one  AllocReport // the first
+}
+
+// group is the run of allocations that stand so, and their times.
+func (p *packer) group(status, description string, said map[string]TaskState) (g *packed, times []int64) {
+	tasks, times := timeless(said)
+	key := status + "\x00" + description + "\x00" + string(marshal(tasks))
+	g = p.groups[key]
+	if g == nil {
+		if p.groups == nil {
+			p.groups = map[string]*packed{}
+		}
+		g = &packed{run: ReportRun{Status: status, Description: description, Tasks: said}, last: slices.Clone(times)}
+		p.groups[key], p.order = g, append(p.order, g)
+	}
+	return g, times
+}
+
+// take adds an allocation to the run of those that stand as it does.
+func (p *packer) take(a *AllocReport, id idKey) *packed {
+	g, times := p.group(a.Status, a.Description, a.Tasks)
+	if len(g.run.IDs) == 0 {
+		g.one = *a
+	}
+	g.run.add(id, times, g.last)
+	return g
+}
+
+// takeRun adds a run of the node at a position.
+func (p *packer) takeRun(r *ReportRun, node int) {
+	ids, ok := r.ids()
+	if !ok {
+		return
+	}
+	g, times := p.group(r.Status, r.Description, r.Tasks)
+	for i, id := range ids {
+		r.later(times, i)
+		g.run.add(id, times, g.last)
+		g.run.Nodes = append(g.run.Nodes, node)
+	}
+}
+
 // Packed is the report with its allocations in runs of those that stand alike, where there are several. An allocation is in it once.
 func (r NodeReport) Packed() NodeReport {
-	type group struct {
-		run  ReportRun
-		last []int64 // times of the allocation before
-		at   []int   // positions in Allocs
-	}
-	groups, order := map[string]*group{}, []string{}
+	var p packer
 	single := make([]AllocReport, 0, len(r.Allocs))
 	for i := range r.Allocs {
-		a := &r.Allocs[i]
-		id, ok := parseID(a.ID)
-		if !ok {
-			single = append(single, *a)
-			continue
-		}
-		tasks, times := timeless(a.Tasks)
-		key := a.Status + "\x00" + a.Description + "\x00" + string(marshal(tasks))
-		g := groups[key]
-		if g == nil {
-			g = &group{run: ReportRun{Status: a.Status, Description: a.Description, Tasks: a.Tasks}, last: times}
-			groups[key] = g
-			order = append(order, key)
-		}
-		g.run.IDs = id.append(g.run.IDs)
-		for k, at := range times {
-			g.run.Times = append(g.run.Times, at-g.last[k])
-		}
-		g.last, g.at = times, append(g.at, i)
-	}
-	out := r
-	out.Runs = slices.Clip(r.Runs)
-	for _, key := range order {
-		if g := groups[key]; len(g.at) > 1 {
-			out.Runs = append(out.Runs, g.run)
+		if id, ok := parseID(r.Allocs[i].ID); ok {
+			p.take(&r.Allocs[i], id)
 		} else {
-			single = append(single, r.Allocs[g.at[0]])
+			single = append(single, r.Allocs[i])
 		}
 	}
-	out.Allocs = single
+	r.Runs = slices.Clip(r.Runs)
+	for _, g := range p.order {
+		if len(g.run.IDs) > idBytes {
+			r.Runs = append(r.Runs, g.run)
+		} else {
+			single = append(single, g.one)
+		}
+	}
+	r.Allocs = single
+	return r
+}
+
+// PackReports is one entry for the reports of many nodes, in runs over all of them. Each node has one report in it.
+func PackReports(nodes []NodeReport, at int64) Report {
+	var p packer
+	out := Report{Nodes: make([]NodeReport, len(nodes)), Time: at}
+	for n := range nodes {
+		all := &nodes[n]
+		out.Nodes[n] = NodeReport{NodeID: all.NodeID, Boot: all.Boot, Seq: all.Seq}
+		for i := range all.Runs {
+			p.takeRun(&all.Runs[i], n)
+		}
+		for i := range all.Allocs {
+			if id, ok := parseID(all.Allocs[i].ID); ok {
+				g := p.take(&all.Allocs[i], id)
+				g.run.Nodes = append(g.run.Nodes, n)
+			} else {
+				out.Nodes[n].Allocs = append(out.Nodes[n].Allocs, all.Allocs[i])
+			}
+		}
+	}
+	for _, g := range p.order {
+		out.Runs = append(out.Runs, g.run)
+	}
 	return out
 }
 
@@ -176,12 +244,22 @@ func (s *Snapshot) ended(id idKey) bool {
 
 // validate refuses runs whose columns do not belong together: applying would ignore them.
 func (c Report) validate() error {
+	for i := range c.Runs {
+		if _, ok := c.Runs[i].ids(); !ok || !c.Runs[i].of(len(c.Nodes)) {
+			return fmt.Errorf("run %d of the report: columns do not belong together: %w", i, ErrInvalid)
+		}
+	}
 	for i := range c.Nodes {
 		for k := range c.Nodes[i].Runs {
 			if _, ok := c.Nodes[i].Runs[k].ids(); !ok {
-				return fmt.Errorf("run %d of the report of node %q: columns differ in length: %w", k, truncate(c.Nodes[i].NodeID, maxNameBytes), ErrInvalid)
+				return fmt.Errorf("run %d of the report of node %q: columns do not belong together: %w", k, truncate(c.Nodes[i].NodeID, maxNameBytes), ErrInvalid)
 			}
 		}
 	}
 	return nil
+}
+
+// of reports whether a run over several nodes says of each allocation which of them it is of.
+func (r *ReportRun) of(nodes int) bool {
+	return len(r.Nodes) > 0 && !slices.ContainsFunc(r.Nodes, func(n int) bool { return n < 0 || n >= nodes })
 }

@@ -16,7 +16,7 @@ type TaskStates struct {
 	times []int64 // those of the tasks, in the order of eachTime, task by task in the order of their names
 }
 
-// taskShape is task states without times.
+// taskShape is task states with someTime for every time.
 type taskShape struct {
 	names []string // ascending
 	tasks []TaskState
@@ -81,15 +81,23 @@ func (t *TaskStates) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// eachTime visits the times of a task's state, always in the same order.
+// someTime stands in a shape for a time; 0 for none.
+const someTime = 1
+
+// eachTime visits the times of a task's state that are not 0, always in the same order.
 func (ts *TaskState) eachTime(visit func(*int64)) {
-	visit(&ts.StartedAt)
-	visit(&ts.FinishedAt)
+	some := func(at *int64) {
+		if *at != 0 {
+			visit(at)
+		}
+	}
+	some(&ts.StartedAt)
+	some(&ts.FinishedAt)
 	for i := range ts.Events {
-		visit(&ts.Events[i].Time)
+		some(&ts.Events[i].Time)
 	}
 	if ts.Crash != nil {
-		visit(&ts.Crash.Time)
+		some(&ts.Crash.Time)
 	}
 }
 
@@ -104,7 +112,7 @@ func (ts *TaskState) clone() TaskState {
 	return c
 }
 
-// timeless takes the times out of task states: those are left, with names in order.
+// timeless takes the times out of task states, in the order of the tasks' names.
 func timeless(in map[string]TaskState) (tasks map[string]TaskState, times []int64) {
 	tasks = make(map[string]TaskState, len(in))
 	for _, name := range slices.Sorted(maps.Keys(in)) {
@@ -112,7 +120,7 @@ func timeless(in map[string]TaskState) (tasks map[string]TaskState, times []int6
 		ts = ts.clone()
 		ts.eachTime(func(at *int64) {
 			times = append(times, *at)
-			*at = 0
+			*at = someTime
 		})
 		tasks[name] = ts
 	}

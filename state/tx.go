@@ -182,17 +182,17 @@ func (s *Snapshot) addAlloc(a *Alloc) {
 // changedAlloc marks what a change of an allocation makes dirty, each job and node once an entry.
 func (t *tx) changedAlloc(a *Alloc) {
 	t.changes.allocs = append(t.changes.allocs, a)
+	t.markOnce(JobKey{a.Namespace, a.JobID}, func() { t.markJob(rowKey(a.Namespace, a.JobID)) })
+	t.markOnce(JobKey{ID: a.NodeID}, func() { t.next.nodesDirty.mark(a.NodeID, t.index) }) // no namespace is ""
+}
+
+func (t *tx) markOnce(key JobKey, mark func()) {
 	if t.marked == nil {
 		t.marked = map[JobKey]struct{}{}
 	}
-	job, node := JobKey{a.Namespace, a.JobID}, JobKey{ID: a.NodeID} // no namespace is ""
-	if _, known := t.marked[job]; !known {
-		t.marked[job] = struct{}{}
-		t.markJob(rowKey(a.Namespace, a.JobID))
-	}
-	if _, known := t.marked[node]; !known {
-		t.marked[node] = struct{}{}
-		t.next.nodesDirty.mark(a.NodeID, t.index)
+	if _, known := t.marked[key]; !known {
+		t.marked[key] = struct{}{}
+		mark()
 	}
 }
 
