@@ -13,6 +13,7 @@ import (
 // mark is why a job is looked at again.
 type mark struct {
 	pending  bool      // the last plan changed it, or was too small for it, or a copy of it waits for another to end
+	rolling  bool      // copies wait until others run
 	due      int64     // a failed copy may be replaced then; 0 for never
 	unplaced []waiting // groups with copies that found no node
 }
@@ -28,6 +29,7 @@ type waiting struct {
 type agenda struct {
 	marks   *btree.BTreeG[marked]
 	pending *btree.BTreeG[state.JobKey]
+	rolling *btree.BTreeG[state.JobKey]
 	due     *btree.BTreeG[dueJob]
 	wants   *btree.BTreeG[want]
 	homes   *btree.BTreeG[home]
@@ -61,6 +63,7 @@ func newAgenda() agenda {
 	return agenda{
 		marks:   btree.NewBTreeGOptions(func(a, b marked) bool { return compareKeys(a.key, b.key) < 0 }, opts),
 		pending: btree.NewBTreeGOptions(func(a, b state.JobKey) bool { return compareKeys(a, b) < 0 }, opts),
+		rolling: btree.NewBTreeGOptions(func(a, b state.JobKey) bool { return compareKeys(a, b) < 0 }, opts),
 		due: btree.NewBTreeGOptions(func(a, b dueJob) bool {
 			return cmp.Or(cmp.Compare(a.at, b.at), compareKeys(a.key, b.key)) < 0
 		}, opts),
@@ -96,7 +99,10 @@ func wantOf(key state.JobKey, a *ask) want {
 
 // clone returns an agenda that may be changed while a is kept.
 func (a agenda) clone() agenda {
-	return agenda{marks: a.marks.Copy(), pending: a.pending.Copy(), due: a.due.Copy(), wants: a.wants.Copy(), homes: a.homes.Copy()}
+	return agenda{
+		marks: a.marks.Copy(), pending: a.pending.Copy(), rolling: a.rolling.Copy(), due: a.due.Copy(), wants: a.wants.Copy(),
+		homes: a.homes.Copy(),
+	}
 }
 
 func (a agenda) get(key state.JobKey) mark {
@@ -110,7 +116,7 @@ func (a agenda) set(key state.JobKey, m mark) {
 	if had {
 		a.index(key, old.mark, false)
 	}
-	if !m.pending && m.due == 0 && len(m.unplaced) == 0 {
+	if !m.pending && !m.rolling && m.due == 0 && len(m.unplaced) == 0 {
 		if had {
 			a.marks.Delete(marked{key: key})
 		}
@@ -132,6 +138,9 @@ func (a agenda) setPending(key state.JobKey) {
 func (a agenda) index(key state.JobKey, m mark, enter bool) {
 	if m.pending {
 		edit(a.pending, key, enter)
+	}
+	if m.rolling {
+		edit(a.rolling, key, enter)
 	}
 	if m.due != 0 {
 		edit(a.due, dueJob{m.due, key}, enter)

@@ -24,7 +24,8 @@ type Cursor struct {
 	now        int64
 	fleet      *fleet
 	agenda     agenda
-	memory     *memory // shared with the cursor before; valid for the pass that it was handed to last
+	plan       *expected // what the last plan leads to; nil when there was none
+	memory     *memory   // shared with the cursor before; valid for the pass that it was handed to last
 }
 
 // NewCursor returns a cursor for which everything is dirty, with settings of its own.
@@ -55,24 +56,59 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 		_, released = next.fleet.released(now, now)
 		return next, order(snap, keys), released
 	}
-	fleet, moved := c.fleet.advance(snap, snap.NodesDirtySince(c.index))
-	next.fleet, next.memory = fleet, c.remember(moved)
-	var free []opening
-	free, released = fleet.released(c.now, now)
+	met := c.met(snap)
+	fleet, moved := c.advanceFleet(snap, met)
+	next.fleet, next.memory = fleet, c.remember(moved, met)
+	free, released := fleet.released(c.now, now)
 	if len(free) > 0 {
 		next.memory.reshape()
 	}
-	gained := append(moved.gained, free...)
 	next.agenda = c.agenda.clone()
-	for k := range snap.JobsDirtySince(c.index) {
-		keys[k] = true
-	}
-	next.agenda.ready(gained, now, func(k state.JobKey) { keys[k] = true })
+	c.eachDirtyJob(snap, met, func(k state.JobKey) { keys[k] = true })
+	next.agenda.ready(append(moved.gained, free...), now, func(k state.JobKey) { keys[k] = true })
 	return next, order(snap, keys), released
 }
 
+// advanceFleet moves the fleet forward by what has changed, or by what is news after the plan.
+func (c Cursor) advanceFleet(snap *state.Snapshot, met bool) (*fleet, movement) {
+	switch {
+	case !met:
+		return c.fleet.advance(snap, snap.NodesDirtySince(c.index))
+	case c.plan == nil:
+		return c.fleet.advance(snap, snap.NodesNewsSince(c.index))
+	}
+	return c.fleet.after(c.plan).advance(snap, snap.NodesNewsSince(c.index))
+}
+
+// eachDirtyJob calls yield with the jobs that have changed. After a plan that was met those are enough that are news, and those of
+// which copies wait until others run.
+func (c Cursor) eachDirtyJob(snap *state.Snapshot, met bool, yield func(state.JobKey)) {
+	if !met {
+		for k := range snap.JobsDirtySince(c.index) {
+			yield(k)
+		}
+		if c.plan != nil {
+			for _, k := range c.plan.settled {
+				yield(k)
+			}
+		}
+		return
+	}
+	for k := range snap.JobsNewsSince(c.index) {
+		yield(k)
+	}
+	if c.agenda.rolling.Len() == 0 {
+		return
+	}
+	for k := range snap.JobsDirtySince(c.index) {
+		if _, rolls := c.agenda.rolling.Get(k); rolls {
+			yield(k)
+		}
+	}
+}
+
 // remember takes over what the pass before has found out, as far as it still holds. Whoever uses a cursor twice finds it gone.
-func (c Cursor) remember(moved movement) *memory {
+func (c Cursor) remember(moved movement, met bool) *memory {
 	m := c.memory
 	if m == nil || m.pass != c.passes || moved.rebuilt {
 		m = newMemory()
@@ -81,7 +117,7 @@ func (c Cursor) remember(moved movement) *memory {
 	if moved.reshaped {
 		m.reshape()
 	} else {
-		m.begin(moved.changed, len(c.fleet.nodes))
+		m.begin(moved.changed, met, len(c.fleet.nodes))
 	}
 	return m
 }

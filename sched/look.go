@@ -26,9 +26,13 @@ type look struct {
 }
 
 // behind reports whether looking at every node anew costs no more than looking at what has changed: that costs about eight times as much
-// for a node.
+// for a node, of a group with wishes three times.
 func (lk *look) behind(logged, nodes int) bool {
-	return logged-lk.seen+len(lk.touched) > nodes/8+16 || lk.pushed > nodes/2+1024
+	most := nodes/8 + 16
+	if lk.only == nil {
+		most = nodes/3 + 16
+	}
+	return logged-lk.seen+len(lk.touched) > most || lk.pushed > nodes/2+1024
 }
 
 // lookKey names what a look depends on. It reports false for an ask whose look is of no use to others: of what only some nodes have,
@@ -71,6 +75,7 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 		lk.only = lk.add(0, nil)
 	} else {
 		lk.table = m.wishesOf(a, len(l.fleet.classes), len(l.fleet.nodes))
+		lk.queue.keep = lookEach(lk.queue.keep, len(lk.table.byName))
 		lk.peers, lk.sharing = map[string]*peers{}, make([]map[string][]*bucket, len(a.spreads))
 		for i := range lk.sharing {
 			lk.sharing[i] = map[string][]*bucket{}
@@ -78,6 +83,9 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 	}
 	return lk
 }
+
+// lookEach is how many candidates each of so many buckets is filled with at first: fewer of many, for copies are spread over them.
+func lookEach(keep, buckets int) int { return min(keep, max(16, 4*keep/max(1, buckets))) }
 
 // add makes a bucket.
 func (lk *look) add(affinity float64, values []string) *bucket {

@@ -60,9 +60,11 @@ func (m *marks) add(pos int) bool {
 // note says that something else is free on a node.
 func (m *memory) note(pos int) { m.log = append(m.log, int32(pos)) }
 
-// begin notes what has changed since the last pass: also what that took itself, for its plan may be lost.
-func (m *memory) begin(changed []int, nodes int) {
-	m.log = append(m.log, m.log[m.begun:]...)
+// begin notes what has changed since the last pass: also what that took itself, unless its plan was applied whole.
+func (m *memory) begin(changed []int, met bool, nodes int) {
+	if !met {
+		m.log = append(m.log, m.log[m.begun:]...)
+	}
 	for _, pos := range changed {
 		m.note(pos)
 	}

@@ -15,6 +15,9 @@ import (
 // changed, 0 for never.
 func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Command, next Cursor, wake int64) {
 	next, dirty, released := cur.advance(snap, now)
+	if len(dirty) == 0 {
+		return nil, next, next.agenda.wake(released)
+	}
 	opts := next.opts.orDefault()
 	seed := next.seed()
 	p := &pass{
@@ -33,6 +36,7 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 	}
 	plan := p.planner.plan
 	plan.Term, plan.Seed, plan.Time = snap.LeadTerm(), seed, now
+	next.plan = p.ledger.expect(seed, p.settled)
 	return []state.Command{plan}, next, wake
 }
 
@@ -44,6 +48,7 @@ type pass struct {
 	shed    map[string]bool // copies that their nodes must lose
 	ledger  *ledger
 	planner *planner
+	settled []state.JobKey // jobs with nothing left to do once the plan was applied whole
 
 	algorithm Algorithm // where neither the pool nor the cluster says
 }
@@ -60,9 +65,13 @@ func (p *pass) run(jobs []*state.Job, again agenda) (cut bool) {
 		}
 		before := p.planner.size()
 		out := p.decide(job)
+		changed := p.planner.size() != before
+		if changed && out.settles() {
+			p.settled, changed = append(p.settled, key), false
+		}
 		cut = !out.whole || (p.planner.full() && i < len(jobs)-1)
 		p.ledger.release()
-		m := mark{pending: !out.whole || out.waits() || p.planner.size() != before, due: out.due, unplaced: out.waiting()}
+		m := mark{pending: !out.whole || out.waits() || changed, rolling: out.rolls(), due: out.due, unplaced: out.waiting()}
 		if len(m.unplaced) > 0 {
 			unplaced = append(unplaced, key)
 		}

@@ -10,6 +10,7 @@ func (c ApplyPlan) apply(t *tx) (any, error) {
 	for i := range c.Blocked {
 		t.setBlocked(&c.Blocked[i])
 	}
+	t.notePlan(&c, r.result)
 	return r.result, nil
 }
 

@@ -231,6 +231,7 @@ func checkDirty(t rapid.TB, old, now *Snapshot, dropped map[JobKey]bool) {
 	for id := range now.NodesDirtySince(old.Index()) {
 		gotNodes[id] = true
 	}
+	checkNews(t, old, now, jobs, nodes)
 	if !maps.Equal(gotJobs, jobs) {
 		t.Fatalf("jobs dirty since %d: %v, want %v", old.Index(), gotJobs, jobs)
 	}

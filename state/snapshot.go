@@ -28,6 +28,7 @@ type Snapshot struct {
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
 	nodesDirty    dirtyIndex
+	news          news
 	shapes        *shapes // of task states, shared with every other snapshot
 
 	cloning *sync.Mutex // taken while the trees are copied: a copy writes to bookkeeping of its original
@@ -62,6 +63,7 @@ func newSnapshot() *Snapshot {
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
 		nodesDirty:    newDirtyIndex(),
+		news:          newNews(),
 		shapes:        new(shapes),
 		cloning:       new(sync.Mutex),
 	}
@@ -77,7 +79,7 @@ func (s *Snapshot) clone() *Snapshot {
 	c.images = s.images.clone()
 	c.held = s.held.Copy()
 	c.requestsByAge = s.requestsByAge.Copy()
-	c.jobsDirty, c.nodesDirty = s.jobsDirty.clone(), s.nodesDirty.clone()
+	c.jobsDirty, c.nodesDirty, c.news = s.jobsDirty.clone(), s.nodesDirty.clone(), s.news.clone()
 	c.cloning = new(sync.Mutex)
 	return &c
 }
@@ -223,4 +225,6 @@ func (s *Snapshot) NodesDirtySince(index uint64) iter.Seq[string] { return s.nod
 
 // DirtyFloor is the oldest index that JobsDirtySince and NodesDirtySince answer completely: whoever looked last at an older
 // one starts from scratch. It rises when a snapshot is restored and when many rows are removed.
-func (s *Snapshot) DirtyFloor() uint64 { return max(s.jobsDirty.floor, s.nodesDirty.floor) }
+func (s *Snapshot) DirtyFloor() uint64 {
+	return max(s.jobsDirty.floor, s.nodesDirty.floor, s.news.jobs.floor, s.news.nodes.floor)
+}

@@ -104,6 +104,7 @@ func (t *tx) touchJob(namespace, id string) {
 		t.markJob(key)
 	} else {
 		t.next.jobsDirty.retire(key, t.index)
+		t.next.news.jobs.retire(key, t.index)
 		t.marked = nil
 	}
 }
@@ -120,6 +121,12 @@ func (t *tx) anyLeft(namespace, id string) bool {
 }
 
 func (t *tx) markJob(key string) {
+	t.next.news.jobs.mark(key, t.index)
+	t.markJobQuietly(key)
+}
+
+// markJobQuietly is markJob for a change that may be no news.
+func (t *tx) markJobQuietly(key string) {
 	t.next.jobsDirty.mark(key, t.index)
 	if j := t.next.jobs.get(key); j != nil && j.Purge {
 		if t.purging == nil {
@@ -136,6 +143,7 @@ func (t *tx) putNode(n *Node) {
 	}
 	t.next.nodes.put(n.ID, n)
 	t.next.nodesDirty.mark(n.ID, t.index)
+	t.next.news.nodes.mark(n.ID, t.index)
 	t.changes.nodes = append(t.changes.nodes, n.ID)
 	for a := range t.next.AllocsByNode(n.ID) {
 		t.markJob(rowKey(a.Namespace, a.JobID))
@@ -147,6 +155,7 @@ func (t *tx) removeNode(n *Node) {
 	t.hold(n.ID, nil)
 	t.next.held.Delete(n.ID)
 	t.next.nodesDirty.retire(n.ID, t.index)
+	t.next.news.nodes.retire(n.ID, t.index)
 	t.marked = nil
 	t.changes.nodes = append(t.changes.nodes, n.ID)
 }
@@ -164,6 +173,7 @@ func (t *tx) replaceAlloc(serial uint64, old, a *Alloc) {
 	t.next.account(old, a)
 	t.next.allocs.put(serial, a)
 	t.changedAlloc(a)
+	t.noteAlloc(old, a)
 }
 
 // addAlloc puts the row of a new allocation.
@@ -182,7 +192,7 @@ func (s *Snapshot) addAlloc(a *Alloc) {
 // changedAlloc marks what a change of an allocation makes dirty, each job and node once an entry.
 func (t *tx) changedAlloc(a *Alloc) {
 	t.changes.allocs = append(t.changes.allocs, a)
-	t.markOnce(JobKey{a.Namespace, a.JobID}, func() { t.markJob(rowKey(a.Namespace, a.JobID)) })
+	t.markOnce(JobKey{a.Namespace, a.JobID}, func() { t.markJobQuietly(rowKey(a.Namespace, a.JobID)) })
 	t.markOnce(JobKey{ID: a.NodeID}, func() { t.next.nodesDirty.mark(a.NodeID, t.index) }) // no namespace is ""
 }
 
@@ -200,6 +210,7 @@ func (t *tx) removeAlloc(a *Alloc) {
 	t.next.account(a, nil)
 	t.next.allocs.remove(a)
 	t.next.nodesDirty.mark(a.NodeID, t.index)
+	t.next.news.nodes.mark(a.NodeID, t.index)
 	t.touchJob(a.Namespace, a.JobID)
 	t.changes.allocs = append(t.changes.allocs, a)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"syscall"
 	"time"
@@ -30,8 +31,31 @@ type row struct {
 
 // spent is what the planner has used.
 type spent struct {
-	wall, cpu time.Duration
-	mallocs   uint64
+	wall, cpu      time.Duration
+	mallocs, bytes uint64
+}
+
+// collector is what the garbage collector has used, and for how many bytes.
+type collector struct {
+	cpu   time.Duration
+	bytes uint64
+}
+
+// collected reads what the collector has used up to its last cycle, which ends now.
+func collected() collector {
+	runtime.GC()
+	sample := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
+	metrics.Read(sample)
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return collector{time.Duration(sample[0].Value.Float64() * float64(time.Second)), m.TotalAlloc}
+}
+
+// share is the part of what the collector has used since that the planner's bytes are to blame for. Cycles begin when they will, most of
+// them for the sake of what applies the plans: what runs beside a pass by chance is not the planner's.
+func (c collector) share(bytes uint64) time.Duration {
+	now := collected()
+	return time.Duration(float64(now.cpu-c.cpu) * float64(bytes) / float64(now.bytes-c.bytes))
 }
 
 // measure places the jobs of one row once.
@@ -40,7 +64,9 @@ func measure(nodes int, shape string, jobs, count int) row {
 	_, cur, _ := sched.Reconcile(w.store.Snapshot(), sched.NewCursor(sched.Options{}), w.now) // a term's first look at the fleet
 	before := machinesOf(w.store.Snapshot(), nodes)
 	w.submit(shape, jobs, count)
-	runtime.GC()
+	runtime.LockOSThread() // its processor time is counted
+	defer runtime.UnlockOSThread()
+	start := collected()
 	var used spent
 	placed, passes := 0, 0
 	for {
@@ -58,6 +84,7 @@ func measure(nodes int, shape string, jobs, count int) row {
 	if placed != jobs*count {
 		panic(fmt.Sprintf("%d of %d copies were placed", placed, jobs*count))
 	}
+	used.cpu += start.share(used.bytes)
 	n := float64(placed)
 	r := row{
 		Bench: "sched", Nodes: nodes, Shape: shape, Jobs: jobs, Count: count, Passes: passes,
@@ -82,7 +109,7 @@ func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor
 	s.wall += time.Since(start)
 	s.cpu += processor() - cpu
 	runtime.ReadMemStats(&m1)
-	s.mallocs += m1.Mallocs - m0.Mallocs
+	s.mallocs, s.bytes = s.mallocs+m1.Mallocs-m0.Mallocs, s.bytes+m1.TotalAlloc-m0.TotalAlloc
 	if len(cmds) == 0 {
 		return nil, next
 	}
@@ -90,14 +117,17 @@ func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor
 	return &plan, next
 }
 
-// processor is the user and system time of this process, the collector's included.
+// processor is the user and system time of this thread.
 func processor() time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	if err := syscall.Getrusage(rusageThread, &u); err != nil {
 		panic(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// rusageThread is RUSAGE_THREAD of getrusage(2), which package syscall does not name.
+const rusageThread = 1
 
 // median is the middle row of several, by CPU.
 func median(rows []row) row {
