@@ -110,7 +110,9 @@ func (w *watchkeeper) round(ctx context.Context) {
 	if now.Sub(w.t.leases.began) < overdue {
 		return
 	}
-	w.t.leases.Forget(func(id string) bool { return snap.Node(id) != nil })
+	if w.t.leases.Len() > snap.NodeCount() {
+		w.t.leases.Forget(func(id string) bool { return snap.Node(id) != nil })
+	}
 	var dead map[string]bool
 	if !w.t.s.a.cfg.Server.LeaseOnly {
 		dead = w.t.s.a.members.dead()

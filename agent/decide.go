@@ -51,6 +51,10 @@ type decider struct {
 	guard  sched.Guard
 	swept  int64 // cluster time of the last look for garbage
 	vain   int   // passes in a row of which the referee dropped everything
+
+	lossSeen   lossSeen // at the last look for lost nodes
+	lossLooked int64    // cluster time of it
+	lossWake   int64    // cluster time at which to look again at the latest; 0 for never
 }
 
 const (
@@ -95,9 +99,8 @@ func (d *decider) pass(ctx context.Context) (busy bool, wake int64, err error) {
 		// A backup was restored: it knows no leader. The term begins again, before anybody's command fails for that.
 		return false, 0, fmt.Errorf("the state was replaced, it knows term %d: %w", led, state.ErrStaleTerm)
 	}
-	cmds, guard, wake := sched.NodeLoss(store.Snapshot(), d.watch.observations(), d.guard, now, d.opts)
-	d.guard = guard
-	d.watch.publish(guard)
+	cmds := d.nodeLoss(store.Snapshot(), now)
+	wake = d.lossWake
 	judged, err := d.commitAll(ctx, cmds)
 	if err != nil {
 		return false, 0, fmt.Errorf("judge nodes: %w", err)
@@ -119,6 +122,27 @@ func (d *decider) pass(ctx context.Context) (busy bool, wake int64, err error) {
 		}
 	}
 	return len(cmds) > 0, wake, nil
+}
+
+// lossSeen is what a look for lost nodes depends on, beside the time.
+type lossSeen struct {
+	nodes   uint64          // index at which a node last changed
+	allowed int64           // when an operator let the guard go
+	watched <-chan struct{} // replaced with every observation that is news
+}
+
+// nodeLoss looks for lost nodes, when there is news of nodes, it is time, or it was not looked for a while: it reads every node, which
+// is more than most passes are about.
+func (d *decider) nodeLoss(snap *state.Snapshot, now int64) []state.Command {
+	seen := lossSeen{snap.NodesIndex(), snap.EvictionsAllowedAt(), d.watch.changed()}
+	due := now-d.lossLooked >= int64(watchEvery) || d.lossWake > 0 && now >= d.lossWake
+	if seen == d.lossSeen && !due {
+		return nil
+	}
+	cmds, guard, wake := sched.NodeLoss(snap, d.watch.observations(), d.guard, now, d.opts)
+	d.guard, d.lossWake, d.lossSeen, d.lossLooked = guard, wake, seen, now
+	d.watch.publish(guard)
+	return cmds
 }
 
 // idle waits for a change, an observation or a time asked for.

@@ -59,6 +59,13 @@ func (l *leases) Age(nodeID string, now time.Time) time.Duration {
 	return now.Sub(l.began)
 }
 
+// Len is of how many nodes something is known.
+func (l *leases) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.heard)
+}
+
 // Forget drops what is known of a node that is gone from the state.
 func (l *leases) Forget(known func(nodeID string) bool) {
 	l.mu.Lock()

@@ -281,5 +281,5 @@ func (s *Snapshot) settleDirty(index uint64) {
 		s.nodesDirty.mark(n.ID, index)
 	}
 	s.jobsDirty.floor, s.nodesDirty.floor = index, index
-	s.imagesAt, s.poolsIndex = index, index
+	s.imagesAt, s.poolsIndex, s.nodesIndex = index, index, index
 }

@@ -25,6 +25,7 @@ type Snapshot struct {
 
 	held          *btree.Map[string, Held] // node → what allocations hold there
 	poolsIndex    uint64                   // of the last change of a pool: bookkeeping like the dirty indexes
+	nodesIndex    uint64                   // of the last change of a node's row: the same
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
 	nodesDirty    dirtyIndex
@@ -181,6 +182,9 @@ func (s *Snapshot) Nodes() iter.Seq[*Node] { return s.nodes.all() }
 
 // NodesByPrefix yields the nodes whose ID starts with prefix.
 func (s *Snapshot) NodesByPrefix(prefix string) iter.Seq[*Node] { return s.nodes.prefixed(prefix) }
+
+// NodesIndex is the Raft index at which a node's row last changed.
+func (s *Snapshot) NodesIndex() uint64 { return s.nodesIndex }
 
 // NodeCount is the number of nodes.
 func (s *Snapshot) NodeCount() int { return s.nodes.rows.Len() }

@@ -142,6 +142,7 @@ func (t *tx) putNode(n *Node) {
 		n.CreateIndex = t.index
 	}
 	t.next.nodes.put(n.ID, n)
+	t.next.nodesIndex = t.index
 	t.next.nodesDirty.mark(n.ID, t.index)
 	t.next.news.nodes.mark(n.ID, t.index)
 	t.changes.nodes = append(t.changes.nodes, n.ID)
@@ -152,6 +153,7 @@ func (t *tx) putNode(n *Node) {
 
 func (t *tx) removeNode(n *Node) {
 	t.next.nodes.remove(n.ID)
+	t.next.nodesIndex = t.index
 	t.hold(n.ID, nil)
 	t.next.held.Delete(n.ID)
 	t.next.nodesDirty.retire(n.ID, t.index)
