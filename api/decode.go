@@ -8,6 +8,9 @@ import (
 	"reflect"
 	"strings"
 
+	fastjson "github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+
 	"github.com/drover-io/drover/internal/nearest"
 )
 
@@ -27,6 +30,11 @@ func decode(data []byte, into any, strict bool) error {
 	if nesting(data) > maxNesting {
 		return NewError(CodeTooLarge, "", "the body nests deeper than %d", maxNesting)
 	}
+	if fastjson.Unmarshal(data, into, jsonv1.DefaultOptionsV1(), fastjson.RejectUnknownMembers(strict)) == nil {
+		return nil
+	}
+	// encoding/json takes longer and says what is wrong.
+	reflect.ValueOf(into).Elem().SetZero()
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if strict {
 		dec.DisallowUnknownFields()

@@ -31,7 +31,7 @@ func (s *Server) newForwardTransport() *http.Transport {
 			defer cancel()
 			return s.b.Dial(ctx, addr)
 		},
-		ExpectContinueTimeout: dialTimeout, MaxIdleConnsPerHost: 64, IdleConnTimeout: 50 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
+		ExpectContinueTimeout: dialTimeout, MaxIdleConnsPerHost: defaultConcurrency, IdleConnTimeout: 50 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
 	}
 }
 

@@ -486,10 +486,13 @@ func (p protocolFake) Progress(context.Context) (*ProgressResponse, error) {
 	return &ProgressResponse{NodeID: p.a.id, AppliedIndex: p.a.store.Snapshot().Index()}, nil
 }
 
-// parseTestJob is a door that takes a state.Job as it stands.
+// parseTestJob is a door that takes a state.Job as it stands, when it is valid.
 func parseTestJob(data []byte) (*state.Job, []string, error) {
 	j := new(state.Job)
 	if err := decodeStrict(data, j); err != nil {
+		return nil, nil, err
+	}
+	if err := j.Validate(); err != nil {
 		return nil, nil, err
 	}
 	if j.Name == "warn" {

@@ -101,9 +101,6 @@ func (c *call) parseJob(raw json.RawMessage, id string) (*state.Job, []string, e
 		}
 		return nil, nil, NewError(CodeInvalid, "", "%s", err)
 	}
-	if err := job.Validate(); err != nil {
-		return nil, nil, NewError(CodeInvalid, "", "%s", err)
-	}
 	if id != "" && id != job.ID {
 		return nil, nil, NewError(CodeInvalid, "", "the path names job %q, the body %q", id, job.ID)
 	}

@@ -1,13 +1,14 @@
 package jobspecs
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
+	fastjson "github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/drover-io/drover/state"
@@ -33,10 +34,8 @@ func (c *collector) build(job *node) *state.Job {
 		return nil
 	}
 	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(b.text))
-		dec.DisallowUnknownFields()
 		var j state.Job
-		if err = dec.Decode(&j); err == nil {
+		if err = fastjson.Unmarshal(b.text, &j, jsonv1.DefaultOptionsV1(), fastjson.RejectUnknownMembers(true)); err == nil {
 			if b.check(&j); c.hasErrors() {
 				return nil
 			}
@@ -62,6 +61,11 @@ func (b *builder) object(n *node) error {
 			if err := b.value(a.value); err != nil {
 				return err
 			}
+		}
+	}
+	for _, p := range n.presets {
+		if member := p.of(b.batch); member != nil && !n.has(p.name) {
+			b.text = append(b.comma(), member...)
 		}
 	}
 	var written []string
@@ -111,10 +115,15 @@ func (n *node) key() string {
 
 // name writes the name of a member. Names of the table need no escapes.
 func (b *builder) name(name string) {
+	b.text = append(append(append(b.comma(), '"'), name...), '"', ':')
+}
+
+// comma is the text so far, ready for another member.
+func (b *builder) comma() []byte {
 	if b.text[len(b.text)-1] != '{' {
-		b.text = append(b.text, ',')
+		return append(b.text, ',')
 	}
-	b.text = append(append(append(b.text, '"'), name...), '"', ':')
+	return b.text
 }
 
 // value writes the value of an attribute.

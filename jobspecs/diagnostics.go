@@ -83,6 +83,7 @@ type collector struct {
 	errors  []hcl.Range // of the errors so far
 	more    int         // errors beyond MaxDiagnostics
 	examine Check
+	batch   bool // the job's defaults are those of batch jobs
 }
 
 func newCollector() *collector {

@@ -2,6 +2,7 @@ package jobspecs
 
 import (
 	_ "embed" // the table and the example are files
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -169,10 +170,10 @@ type schema struct {
 	blocks map[string]*schema // by HCL name
 	json   map[string]string  // JSON name → HCL name
 
-	sorted   []string          // what names returns
-	made     []*schema         // the blocks that a job has whether written or not, in the order of their names
-	required []*Field          // the attributes that must be there, in the order of their names
-	preset   map[string][2]any // default values by name: in services, in batch jobs, nil for none; nobody changes them
+	sorted   []string  // what names returns
+	made     []*schema // the blocks that a job has whether written or not, in the order of their names
+	required []*Field  // the attributes that must be there, in the order of their names
+	presets  []preset  // the attributes that have a default, in the order of their names
 }
 
 // rootSchema returns what may stand at the top of a file.
@@ -219,19 +220,19 @@ func (s *schema) settle(done map[*schema]bool) {
 			continue
 		}
 		s.sorted = append(s.sorted, n)
-		service, _ := f.fallback(false)
-		batch, _ := f.fallback(true)
-		if f.Status == Works && (service != nil || batch != nil) {
-			s.preset[n] = [2]any{service, batch}
-		}
 	}
 	for n := range s.blocks {
 		s.sorted = append(s.sorted, n)
 	}
 	slices.Sort(s.sorted)
 	for _, n := range s.sorted {
-		if f := s.attrs[n]; f != nil && f.Required {
-			s.required = append(s.required, f)
+		if f := s.attrs[n]; f != nil {
+			if f.Required {
+				s.required = append(s.required, f)
+			}
+			if p, ok := f.preset(); ok {
+				s.presets = append(s.presets, p)
+			}
 		}
 		if b := s.blocks[n]; b != nil {
 			if b.Type == TypeBlock && !b.List && b.Status == Works {
@@ -243,7 +244,7 @@ func (s *schema) settle(done map[*schema]bool) {
 }
 
 func newSchema(f Field) *schema {
-	return &schema{Field: f, attrs: map[string]*Field{}, blocks: map[string]*schema{}, json: map[string]string{}, preset: map[string][2]any{}}
+	return &schema{Field: f, attrs: map[string]*Field{}, blocks: map[string]*schema{}, json: map[string]string{}}
 }
 
 func (s *schema) add(f Field, block *schema) {
@@ -256,6 +257,42 @@ func (s *schema) add(f Field, block *schema) {
 	for _, j := range f.JSON {
 		s.json[j] = name
 	}
+}
+
+// preset is what a job that does not say otherwise has: a member of its JSON object, in services and in batch jobs, nil for none.
+type preset struct {
+	name           string
+	service, batch []byte
+}
+
+// of is the member for one kind of job.
+func (p preset) of(batch bool) []byte {
+	if batch {
+		return p.batch
+	}
+	return p.service
+}
+
+// preset is false when the attribute has no default that reaches a job.
+func (f *Field) preset() (preset, bool) {
+	p := preset{name: f.Name()}
+	if f.Status != Works || len(f.JSON) == 0 {
+		return p, false
+	}
+	for _, to := range []struct {
+		member *[]byte
+		batch  bool
+	}{{&p.service, false}, {&p.batch, true}} {
+		v, ok := f.fallback(to.batch)
+		if !ok || empty(v) {
+			continue
+		}
+		text, err := json.Marshal(map[string]any{f.JSON[0]: v})
+		if err == nil { // a string, a number, a word or a list of one
+			*to.member = text[1 : len(text)-1]
+		}
+	}
+	return p, p.service != nil || p.batch != nil
 }
 
 // names returns every name that HCL may use in the block, sorted. The slice is the schema's.

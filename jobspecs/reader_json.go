@@ -54,6 +54,7 @@ func (r *jsonReader) node(s *schema, v *jsonValue, path string) *node {
 	at := r.place(v.at)
 	at.End.Byte = at.Start.Byte + 1
 	n := newNode(s, "", at)
+	n.attrs = make(map[string]attr, len(v.members))
 	if l := v.member(s.LabelKey); l != nil {
 		n.label, _ = l.plain.(string)
 		n.at = r.place(l.at)

@@ -33,16 +33,15 @@ func (c *collector) shape(job *node) {
 	}
 	job.drop("update")
 	job.drop("reschedule")
-	batch := job.str("type") == "batch"
-	fill(job, batch)
+	c.batch = job.str("type") == "batch"
 	for _, k := range job.kids {
 		if k.Name() != "group" {
-			fillAll(k, batch)
+			completeBlocks(k)
 		}
 	}
 	for _, g := range groups {
-		adjustReschedule(g.kid("reschedule"), batch)
-		fillAll(g, batch)
+		adjustReschedule(g.kid("reschedule"), c.batch)
+		completeBlocks(g)
 	}
 	c.counts(job, groups)
 }
@@ -131,29 +130,16 @@ func adjustReschedule(n *node, batch bool) {
 	}
 }
 
-// fillAll gives n and everything below it the defaults, and makes the blocks that have any.
-func fillAll(n *node, batch bool) {
+// completeBlocks makes the blocks that n and everything below it have whether written or not. Defaults of attributes are filled in when
+// the job is built, see builder.object.
+func completeBlocks(n *node) {
 	for _, s := range n.made {
 		if n.kid(s.Name()) == nil {
 			n.kids = append(n.kids, newNode(s, "", n.at))
 		}
 	}
-	fill(n, batch)
 	for _, k := range n.kids {
-		fillAll(k, batch)
-	}
-}
-
-// fill gives n's own attributes their defaults.
-func fill(n *node, batch bool) {
-	kind := 0
-	if batch {
-		kind = 1
-	}
-	for name, values := range n.preset {
-		if values[kind] != nil && !n.has(name) {
-			n.attrs[name] = attr{value: values[kind], at: n.at}
-		}
+		completeBlocks(k)
 	}
 }
 

@@ -24,7 +24,7 @@ type attr struct {
 }
 
 func newNode(s *schema, label string, at hcl.Range) *node {
-	return &node{schema: s, label: label, at: at, attrs: make(map[string]attr, len(s.attrs))}
+	return &node{schema: s, label: label, at: at, attrs: map[string]attr{}}
 }
 
 // title names the node for people: group "web", resources.
