@@ -2,6 +2,7 @@ package state
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 )
@@ -161,7 +162,7 @@ func Describe(data []byte) string {
 	return text
 }
 
-// RecordCount is how much of a snapshot file one kind of record takes.
+// RecordCount is how much of a snapshot file the rows of one kind take.
 type RecordCount struct {
 	Kind  string
 	Count int
@@ -178,11 +179,19 @@ func CountRecords(r io.Reader) ([]RecordCount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the snapshot: %w", err)
 		}
-		if len(out) == 0 || out[len(out)-1].Kind != rec.Kind {
-			out = append(out, RecordCount{Kind: rec.Kind})
+		kind, count := rec.Kind, 1
+		if kind == recordCopies {
+			var c struct{ Count int }
+			if err := json.Unmarshal(rec.Row, &c); err != nil {
+				return nil, fmt.Errorf("read the snapshot: %w", f.corrupt("%v", err))
+			}
+			kind, count = TableAllocs.String(), c.Count
+		}
+		if len(out) == 0 || out[len(out)-1].Kind != kind {
+			out = append(out, RecordCount{Kind: kind})
 		}
 		last := &out[len(out)-1]
-		last.Count++
+		last.Count += count
 		last.Bytes += int64(len(rec.Row))
 		if rec.Kind == recordTrailer {
 			return out, nil

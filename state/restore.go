@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"reflect"
 	"strconv"
 )
 
@@ -140,7 +139,7 @@ type builder struct {
 	f      frameReader
 	table  Table  // of the last record
 	key    string // of the last record
-	before *Alloc // the last allocation
+	allocs *loader
 }
 
 func (b *builder) read() error {
@@ -149,6 +148,7 @@ func (b *builder) read() error {
 		return err
 	}
 	b.s.index = header.Index
+	b.allocs = newLoader(b.s)
 	for {
 		rec, err := b.f.read()
 		if err != nil {
@@ -175,6 +175,8 @@ func (b *builder) add(rec *inRecord) error {
 		return addRow(b, TableNodes, rec, func(n *Node) string { return n.ID }, b.s.nodes.put)
 	case TableAllocs.String():
 		return b.addAlloc(rec)
+	case recordCopies:
+		return b.addCopies(rec)
 	case TableRequests.String():
 		return addRow(b, TableRequests, rec, func(q *requestRow) string { return q.ID }, func(_ string, q *requestRow) { b.s.indexRequest(q) })
 	case TableNodePools.String():
@@ -217,35 +219,28 @@ func (b *builder) addAlloc(rec *inRecord) error {
 	if err := strict(rec.Row, a); err != nil {
 		return b.f.corrupt("%v", err)
 	}
-	id, isUUID := parseID(a.ID)
-	switch {
-	case b.table > TableAllocs || b.table < TableMeta:
-		return b.f.corrupt("row %q of %s is out of order", a.ID, TableAllocs)
-	case !a.Whole() || !isUUID:
-		return b.f.corrupt("row %q is not an allocation", truncate(a.ID, maxNameBytes))
-	case b.s.allocs.find(id) != 0:
-		return b.f.corrupt("a second row %q of %s", a.ID, TableAllocs)
+	if b.table > TableAllocs || b.table < TableMeta {
+		return b.f.corrupt("row %q of %s is out of order", truncate(a.ID, maxNameBytes), TableAllocs)
 	}
-	b.table = TableAllocs
-	b.s.addAlloc(b.sharing(a))
+	if b.table = TableAllocs; !b.allocs.whole(a) {
+		return b.f.corrupt("row %q is not an allocation", truncate(a.ID, maxNameBytes))
+	}
 	return nil
 }
 
-// sharing is the row with the parts of the row before it, where they are the same.
-func (b *builder) sharing(a *Alloc) *Alloc {
-	if was := b.before; was != nil {
-		g, h := *a.AllocGroup, *was.AllocGroup
-		same := g.Resources.Same(&h.Resources)
-		g.Resources, h.Resources = AllocResources{}, AllocResources{}
-		if same && reflect.DeepEqual(g, h) {
-			a.AllocGroup = was.AllocGroup
-		}
-		if *a.AllocNode == *was.AllocNode {
-			a.AllocNode = was.AllocNode
-		}
+// addCopies adds the allocations that are like the one before.
+func (b *builder) addCopies(rec *inRecord) error {
+	c := new(copies)
+	if err := strict(rec.Row, c); err != nil {
+		return b.f.corrupt("%v", err)
 	}
-	b.before = a
-	return a
+	if b.table != TableAllocs {
+		return b.f.corrupt("%s are out of order", recordCopies)
+	}
+	if wrong := b.allocs.copies(c); wrong != "" {
+		return b.f.corrupt("%s are not right: %s", recordCopies, wrong)
+	}
+	return nil
 }
 
 // finish compares the trailer with what was read.
@@ -261,6 +256,8 @@ func (b *builder) finish(header Header, rec *inRecord) error {
 		return b.f.corrupt("checksum of the file does not match")
 	case b.s.header() != header:
 		return b.f.corrupt("header and meta row differ")
+	case !b.allocs.finish():
+		return b.f.corrupt("a row of %s is there twice", TableAllocs)
 	}
 	if _, err := b.f.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return b.f.corrupt("something follows the trailer")
@@ -273,9 +270,11 @@ func (s *Snapshot) settleDirty(index uint64) {
 	for j := range s.Jobs() {
 		s.jobsDirty.mark(rowKey(j.Namespace, j.ID), index)
 	}
-	for a := range s.Allocs() {
-		s.jobsDirty.mark(rowKey(a.Namespace, a.JobID), index)
-		s.nodesDirty.mark(a.NodeID, index)
+	for key := range s.allocs.byJob.numbers.Scan { // also of jobs whose rows are gone
+		s.jobsDirty.mark(key, index)
+	}
+	for id := range s.allocs.byNode.numbers.Scan {
+		s.nodesDirty.mark(id, index)
 	}
 	for n := range s.Nodes() {
 		s.nodesDirty.mark(n.ID, index)

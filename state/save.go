@@ -13,7 +13,8 @@ import (
 //
 // crc32c are eight hexadecimal digits over the JSON that follows, length its decimal number of bytes. The first record is the
 // header, the last one counts the records before it and holds the checksum of all bytes before it.
-// Tables come in the order of the Table constants, rows in the order of their keys. There is no time in it: saving the same
+// Tables come in the order of the Table constants, rows in the order of their keys, allocations in that of their creation. Behind an
+// allocation may stand a record of "copies": those that follow and are like it, in columns. There is no time in it: saving the same
 // state again gives the same bytes.
 
 // FormatVersion is the version of the snapshot file's format.
@@ -80,6 +81,17 @@ func writeTable[R any](f *frameWriter, kind Table, t table[R]) {
 	}
 }
 
+// saveAllocs writes the allocations in the order of their creation.
+func saveAllocs(f *frameWriter, s *Snapshot) {
+	w := &copiesWriter{f: f, nodes: map[AllocNode]int{}}
+	for a := range s.allocs.created() {
+		if !w.write(a) {
+			return
+		}
+	}
+	w.flush()
+}
+
 // Save writes the whole state. It reads an immutable value: nothing stops meanwhile.
 func (s *Snapshot) Save(w io.Writer) error {
 	f := &frameWriter{w: bufio.NewWriterSize(w, 1<<16)}
@@ -88,11 +100,7 @@ func (s *Snapshot) Save(w io.Writer) error {
 	writeTable(f, TableJobs, s.jobs)
 	writeTable(f, TableJobVersions, s.versions)
 	writeTable(f, TableNodes, s.nodes)
-	for a := range s.allocs.created() {
-		if !f.write(TableAllocs.String(), a) {
-			break
-		}
-	}
+	saveAllocs(f, s)
 	writeTable(f, TableRequests, s.requests)
 	writeTable(f, TableNodePools, s.pools)
 	writeTable(f, TableImages, s.images)
