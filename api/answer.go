@@ -2,9 +2,9 @@ package api
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -127,7 +127,7 @@ func (c *call) reply(v any) error {
 // entityTag is the same for the same bytes, whichever server answers them.
 func entityTag(data []byte) string {
 	sum := sha256.Sum256(data)
-	return fmt.Sprintf("\"%x\"", sum[:16])
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
 }
 
 // readBody takes in the body of a route that is no stream, in bounded size and time.

@@ -69,7 +69,7 @@ func (c *call) parseQuery() error {
 	if err != nil {
 		return NewError(CodeInvalid, "", "the query cannot be parsed: %s", err)
 	}
-	known := c.rt.parameters()
+	known := c.rt.known
 	for name := range values {
 		if !slices.Contains(known, name) {
 			return NewError(CodeInvalid, didYouMean(nearest.Name(name, known)), "%s %s takes no parameter %q", c.rt.Method, c.rt.Path, name)

@@ -21,35 +21,36 @@ const (
 )
 
 const (
-	droverPrefix = "X-Drover-"
-	nomadPrefix  = "X-Nomad-"
+	nomadPrefix = "X-Nomad-"
 	// maxHeaderBytes bounds the headers of a request, and of an answer.
 	maxHeaderBytes = 16 << 10
 	// maxRequestID bounds a request ID: what the state accepts.
 	maxRequestID = 128
 )
 
-// mark writes what an answer says of where it comes from.
+// mark writes what an answer says of where it comes from. The names are as http.Header keeps them, so that it need not look.
 func (c *call) mark(h http.Header) {
-	set := func(key, value string) {
-		h.Set(key, value)
-		h.Set(nomadPrefix+key[len(droverPrefix):], value)
-	}
 	if c.index > 0 {
-		set(headerIndex, strconv.FormatUint(c.index, 10))
+		twice(h, headerIndex, nomadPrefix+"Index", strconv.FormatUint(c.index, 10))
 	}
 	if c.s.b.State != nil && !c.rt.Write {
 		_, _, known := c.s.b.Cluster.Leader()
-		set(headerKnownLeader, strconv.FormatBool(known))
-		set(headerLastContact, strconv.FormatInt(c.s.b.Cluster.LastContact().Milliseconds(), 10))
+		twice(h, headerKnownLeader, nomadPrefix+"Knownleader", strconv.FormatBool(known))
+		twice(h, headerLastContact, nomadPrefix+"Lastcontact", strconv.FormatInt(c.s.b.Cluster.LastContact().Milliseconds(), 10))
 	}
 	if c.nextToken != "" {
-		set(headerNextToken, c.nextToken)
+		twice(h, headerNextToken, nomadPrefix+"Nexttoken", c.nextToken)
 	}
 	if c.requestID != "" {
-		h.Set(headerRequestID, c.requestID)
+		h[headerRequestID] = []string{c.requestID}
 	}
-	h.Set(headerAgent, c.s.self().NodeID)
+	h[headerAgent] = []string{c.s.self().NodeID}
+}
+
+// twice sets a header under both its names.
+func twice(h http.Header, ours, theirs, value string) {
+	values := []string{value}
+	h[ours], h[theirs] = values, values
 }
 
 // forwardHeaders are the headers of a request that travel with it to another agent.

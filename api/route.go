@@ -49,6 +49,7 @@ type Route struct {
 	Response reflect.Type // nil when the answer is not JSON
 	Media    []string     // content types of the answer; JSON unless it is a stream, which must say
 
+	known   []string // parameters, worked out once
 	handler handler
 	retryIf func(c *call) bool // may be sent twice when this says so, though Retry is not set
 }
@@ -173,6 +174,7 @@ func (r Route) complete() Route {
 	if r.Method == http.MethodGet {
 		r.Retry = true
 	}
+	r.known = r.parameters()
 	r.Request, r.Response = r.handler.request, r.handler.response
 	if r.Media == nil && !r.Stream {
 		r.Media = []string{"application/json"}

@@ -124,34 +124,43 @@ type NodeView struct {
 
 // summarize counts the copies of a job.
 func summarize(snap *state.Snapshot, j *state.Job) JobSummary {
-	s := JobSummary{Namespace: j.Namespace, JobID: j.ID, Summary: make(map[string]GroupSummary, len(j.TaskGroups))}
+	names, counts := make([]string, len(j.TaskGroups)), make([]GroupSummary, len(j.TaskGroups))
 	for i := range j.TaskGroups {
-		name := j.TaskGroups[i].Name
-		var g GroupSummary
+		names[i] = j.TaskGroups[i].Name
 		if j.Blocked != nil && !j.Stop {
-			g.Queued = j.Blocked.Groups[name]
+			counts[i].Queued = j.Blocked.Groups[names[i]]
 		}
-		s.Summary[name] = g
 	}
 	for a := range snap.AllocsByJob(j.Namespace, j.ID) {
-		g := s.Summary[a.TaskGroup] // a group that the job no longer has is counted too while copies of it are kept
-		switch snap.ClientStatus(a) {
-		case state.ClientPending:
-			g.Starting++
-		case state.ClientRunning:
-			g.Running++
-		case state.ClientComplete:
-			g.Complete++
-		case state.ClientFailed:
-			g.Failed++
-		case state.ClientLost:
-			g.Lost++
-		case state.ClientUnknown:
-			g.Unknown++
+		i := slices.Index(names, a.TaskGroup)
+		if i < 0 { // a group that the job no longer has is counted too while copies of it are kept
+			i, names, counts = len(names), append(names, a.TaskGroup), append(counts, GroupSummary{})
 		}
-		s.Summary[a.TaskGroup] = g
+		counts[i].add(snap.ClientStatus(a))
+	}
+	s := JobSummary{Namespace: j.Namespace, JobID: j.ID, Summary: make(map[string]GroupSummary, len(names))}
+	for i, name := range names {
+		s.Summary[name] = counts[i]
 	}
 	return s
+}
+
+// add counts one copy.
+func (g *GroupSummary) add(status string) {
+	switch status {
+	case state.ClientPending:
+		g.Starting++
+	case state.ClientRunning:
+		g.Running++
+	case state.ClientComplete:
+		g.Complete++
+	case state.ClientFailed:
+		g.Failed++
+	case state.ClientLost:
+		g.Lost++
+	case state.ClientUnknown:
+		g.Unknown++
+	}
 }
 
 // statusDescription says why a job stands as it does, where there is something to say.
