@@ -193,3 +193,18 @@ func compareText(a, b string) int {
 	}
 	return 0
 }
+
+// TestAllocHashStaysOnTheStack: it is computed for every row that is put.
+func TestAllocHashStaysOnTheStack(t *testing.T) {
+	a := fullAlloc()
+	if n := testing.AllocsPerRun(100, func() { _ = a.hash() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkAllocHash(b *testing.B) {
+	a := fullAlloc()
+	for b.Loop() {
+		_ = a.hash()
+	}
+}
