@@ -51,12 +51,21 @@ func (t *tender) look(cycles uint64, alive uint64) int {
 	return t.percent
 }
 
+// litter is how much of the heap may be garbage, beside a quarter of what is alive, before a calm agent gives it back.
+const litter = 32 << 20
+
+// tidies reports whether it is time to give back what a burst of work left behind: a heap of a gigabyte would keep another one of
+// garbage for as long as nothing more happens.
+func (t *tender) tidies(alive, used uint64) bool {
+	return t.calm == calmLooks && used > alive+alive/4+litter
+}
+
 // tendGarbage looks after the collector until ctx ends. Who sets GOGC has decided otherwise.
 func tendGarbage(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	samples := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}
+	samples := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	t, last, set := &tender{percent: usualPercent}, uint64(0), usualPercent
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
@@ -68,15 +77,17 @@ func tendGarbage(ctx context.Context) {
 		}
 		metrics.Read(samples)
 		cycles := samples[0].Value.Uint64()
-		percent := t.look(cycles-last, samples[1].Value.Uint64())
+		alive := samples[1].Value.Uint64()
+		percent := t.look(cycles-last, alive)
 		last = cycles
-		if percent == set {
-			continue
+		tidy := t.tidies(alive, samples[2].Value.Uint64())
+		if percent != set {
+			debug.SetGCPercent(percent)
+			tidy = tidy || percent == usualPercent
+			set = percent
 		}
-		debug.SetGCPercent(percent)
-		if percent == usualPercent {
+		if tidy {
 			debug.FreeOSMemory() // what the work left behind
 		}
-		set = percent
 	}
 }

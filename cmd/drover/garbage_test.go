@@ -26,3 +26,23 @@ func TestTenderGivesABusyAgentRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestTenderTidiesUpOnce: what a burst left behind is given back when it is over, and a small heap is left alone.
+func TestTenderTidiesUpOnce(t *testing.T) {
+	const alive = 600 << 20
+	var tn tender
+	tn.look(2, alive)
+	times := 0
+	for range 3 * calmLooks {
+		tn.look(0, alive)
+		if tn.tidies(alive, 2*alive) {
+			times++
+		}
+		if tn.tidies(20<<20, 40<<20) || tn.tidies(alive, alive+alive/5) {
+			t.Error("little garbage is collected")
+		}
+	}
+	if times != 1 {
+		t.Errorf("collected %d times", times)
+	}
+}

@@ -50,7 +50,10 @@ func (b *bench) run(ctx context.Context) error {
 	if _, err := b.servers.WaitQuiet(ctx, time.Minute, still); err != nil {
 		return fmt.Errorf("wait until the nodes are registered everywhere: %w", err)
 	}
-	var err error
+	err := pause(ctx, restFor)
+	if err != nil {
+		return err
+	}
 	if b.before, err = b.use(ctx); err != nil {
 		return err
 	}
@@ -62,6 +65,9 @@ func (b *bench) run(ctx context.Context) error {
 		return fmt.Errorf("wait until everything is said: %w", err)
 	}
 	if b.after, err = b.use(ctx); err != nil {
+		return err
+	}
+	if err := b.rest(ctx, &b.after); err != nil {
 		return err
 	}
 	if err := b.profileHeap(ctx); err != nil {

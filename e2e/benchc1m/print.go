@@ -42,6 +42,7 @@ type line struct {
 	ReportBytes   float64 `json:"report_log_bytes_per_alloc"`
 	BytesPerAlloc float64 `json:"bytes_per_alloc"` // of the server that grew most, resident
 	HeapPerAlloc  float64 `json:"heap_bytes_per_alloc"`
+	PeakBytes     int64   `json:"peak_bytes"` // resident at most, of the server that had most
 	PollsPerAlloc float64 `json:"polls_per_alloc"`
 	RowsPerAlloc  float64 `json:"rows_per_alloc"` // that answers to polls carried
 	Terms         float64 `json:"terms"`          // more than one: leadership was lost
@@ -112,6 +113,7 @@ func (b *bench) line() line {
 	for i, s := range b.after.servers {
 		cpu += s.cpu - b.before.servers[i].cpu
 		l.BytesPerAlloc = max(l.BytesPerAlloc, math.Round(float64(s.rss-b.before.servers[i].rss)/n))
+		l.PeakBytes = max(l.PeakBytes, s.max)
 		l.HeapPerAlloc = max(l.HeapPerAlloc, math.Round((s.heap-b.before.servers[i].heap)/n))
 		l.Terms += s.terms
 	}
@@ -182,8 +184,8 @@ func (b *bench) table() {
 	_ = w.Flush() // to standard output
 	for i, s := range b.after.servers {
 		was := b.before.servers[i]
-		fmt.Printf("%s: %.1f s of processor time, %.0f MB resident (%.0f MB before), %.0f MB of heap\n",
-			b.servers[i].Name, (s.cpu - was.cpu).Seconds(), float64(s.rss)/1e6, float64(was.rss)/1e6, s.heap/1e6)
+		fmt.Printf("%s: %.1f s of processor time, %.0f MB resident (%.0f MB before, %.0f MB at most), %.0f MB of heap\n",
+			b.servers[i].Name, (s.cpu - was.cpu).Seconds(), float64(s.rss)/1e6, float64(was.rss)/1e6, float64(s.max)/1e6, s.heap/1e6)
 	}
 	fmt.Printf("agents: %.1f s of processor time, %d polls, %d rows taken, %d reports\n",
 		(b.after.agents - b.before.agents).Seconds(), b.after.polls-b.before.polls, b.after.rows-b.before.rows, b.after.reports-b.before.reports)

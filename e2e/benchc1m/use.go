@@ -20,7 +20,8 @@ type usage struct {
 // serverUse is what one server had used, and what its log was made of.
 type serverUse struct {
 	cpu     time.Duration
-	rss     int64
+	rss     int64              // at rest
+	max     int64              // resident at most so far
 	heap    float64            // bytes of the Go heap in use, garbage included
 	entries map[string]float64 // bytes of applied log entries by kind of command
 	terms   float64            // that it has led
@@ -37,7 +38,7 @@ func (b *bench) use(ctx context.Context) (u usage, err error) {
 		if err != nil {
 			return u, fmt.Errorf("read the metrics of server %s: %w", s.Name, err)
 		}
-		one := serverUse{cpu: used.CPU, rss: used.RSS, entries: map[string]float64{}}
+		one := serverUse{cpu: used.CPU, rss: used.RSS, max: used.Max, entries: map[string]float64{}}
 		for _, v := range m.Counters {
 			switch v.Name {
 			case "drover_raft_applied_bytes_total":
@@ -60,6 +61,24 @@ func (b *bench) use(ctx context.Context) (u usage, err error) {
 	c, err := b.agents.Counts()
 	u.agents, u.polls, u.rows, u.reports = used.CPU, c.Polls, c.Rows, c.Reports
 	return u, err
+}
+
+// restFor is how long servers rest before their memory is read: a calm agent gives back what a burst of work left behind.
+const restFor = 16 * time.Second
+
+// rest waits, and reads the servers' memory again.
+func (b *bench) rest(ctx context.Context, u *usage) error {
+	if err := pause(ctx, restFor); err != nil {
+		return err
+	}
+	now, err := b.use(ctx)
+	if err != nil {
+		return err
+	}
+	for i, s := range now.servers {
+		u.servers[i].rss, u.servers[i].heap, u.servers[i].max = s.rss, s.heap, s.max
+	}
+	return nil
 }
 
 // logBytes is what entries of some kinds took between two moments, on the server that applied the most of them in one life: a

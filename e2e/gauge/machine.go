@@ -165,6 +165,7 @@ func fsyncTime(dir string) (time.Duration, error) {
 type Usage struct {
 	CPU time.Duration // user and system
 	RSS int64         // bytes resident now
+	Max int64         // bytes resident at most so far
 }
 
 // ReadUsage reads /proc/PID/stat and statm.
@@ -190,7 +191,26 @@ func ReadUsage(pid int) (Usage, error) {
 		*x.sum += n
 	}
 	const ticksPerSecond = 100 // of the interface, on every architecture that Go runs Linux on
-	return Usage{CPU: time.Duration(ticks) * time.Second / ticksPerSecond, RSS: pages * int64(os.Getpagesize())}, nil
+	u := Usage{CPU: time.Duration(ticks) * time.Second / ticksPerSecond, RSS: pages * int64(os.Getpagesize())}
+	if u.Max, err = maxResident(pid); err != nil {
+		return Usage{}, err
+	}
+	return u, nil
+}
+
+// maxResident reads VmHWM of /proc/PID/status, in bytes.
+func maxResident(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
+			kb, err := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, fmt.Errorf("read /proc/%d/status: no VmHWM", pid)
 }
 
 // round3 keeps three digits behind the point.
