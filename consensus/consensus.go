@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	logCacheEntries = 512
 	// closeTimeout bounds Close when the disk hangs and raft cannot end.
 	closeTimeout = 10 * time.Second
 	// answerGrace is how long Close lets raft answer what it was asked.
@@ -30,7 +29,7 @@ type Consensus struct {
 	current atomic.Pointer[raft.Raft] // replaced by Recover alone
 	machine *machine
 	store   logStore
-	logs    raft.LogStore
+	logs    *recentLogs
 	snaps   *snapshotStore
 	trans   *transport
 	opened  time.Time
@@ -86,11 +85,7 @@ func open(cfg Config) (*Consensus, error) {
 }
 
 func (c *Consensus) start() error {
-	cache, err := raft.NewLogCache(logCacheEntries, c.store)
-	if err != nil {
-		return fmt.Errorf("open raft log cache: %w", err)
-	}
-	c.logs = cache
+	c.logs = newRecentLogs(c.store, c.cfg.TrailingLogs)
 	files, err := raft.NewFileSnapshotStoreWithLogger(c.cfg.Dir, c.cfg.SnapshotsKept, c.log)
 	if err != nil {
 		return fmt.Errorf("open raft snapshots in %s: %w", c.cfg.Dir, err)
@@ -102,6 +97,7 @@ func (c *Consensus) start() error {
 		return errors.Join(err, c.trans.abandon())
 	}
 	c.watchSuccession()
+	c.wg.Go(c.watchGrowth)
 	return nil
 }
 

@@ -302,7 +302,7 @@ func TestCommandsKeepTheirTerm(t *testing.T) {
 func TestCompactLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := bootstrapped(t, 1, func(c *Config) {
-			c.TrailingLogs, c.SnapshotThreshold, c.compactFrom = 10, 1<<40, 1<<20
+			c.TrailingLogs, c.SnapshotBytes, c.compactFrom = 10, 1<<40, 1<<20
 		})
 		s := cl.leader()
 		for range 60 {

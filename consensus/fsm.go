@@ -21,6 +21,7 @@ type machine struct {
 	fsm       FSM
 	committed func() // called before entries are applied; nil where nobody wants to know
 	applied   atomic.Uint64
+	growth    growth
 
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next change of applied; nil while nobody waits
@@ -40,6 +41,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	}
 	results := make([]any, len(logs))
 	for i, l := range logs {
+		m.growth.add(len(l.Data))
 		if l.Type == raft.LogCommand {
 			results[i] = m.fsm.Apply(l.Index, l.Term, l.Data)
 		}
@@ -51,7 +53,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 
 // Snapshot takes the state as it is; raft writes it out later, beside Apply.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
-	return saver(m.fsm.Snapshot()), nil
+	return &saver{save: m.fsm.Snapshot(), growth: &m.growth, upTo: m.growth.now()}, nil
 }
 
 // Restore replaces the state.
@@ -59,6 +61,7 @@ func (m *machine) Restore(rc io.ReadCloser) error {
 	if err := m.fsm.Restore(rc); err != nil {
 		return err
 	}
+	m.growth.restored()
 	var inner io.ReadCloser = rc
 	for {
 		w, ok := inner.(raft.ReadCloserWrapper)
@@ -93,21 +96,30 @@ func (m *machine) next() <-chan struct{} {
 }
 
 // saver writes one snapshot.
-type saver func(io.Writer) error
+type saver struct {
+	save   func(io.Writer) error
+	growth *growth
+	upTo   int64 // what had been applied when it was taken
+}
 
 // Persist writes the snapshot into raft's file.
-func (s saver) Persist(sink raft.SnapshotSink) error {
-	if err := s(sink); err != nil {
+func (s *saver) Persist(sink raft.SnapshotSink) error {
+	counted := &counter{w: sink}
+	if err := s.save(counted); err != nil {
 		if cerr := sink.Cancel(); cerr != nil {
 			return fmt.Errorf("write snapshot: %w (and drop it: %w)", err, cerr)
 		}
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	return sink.Close()
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	s.growth.saved(s.upTo, counted.n)
+	return nil
 }
 
 // Release has nothing to let go of: a snapshot is a value.
-func (s saver) Release() {}
+func (s *saver) Release() {}
 
 // AppliedIndex returns the index up to which the FSM has applied every entry.
 func (c *Consensus) AppliedIndex() uint64 {

@@ -13,6 +13,8 @@ const (
 	// noticeAfter is how long a commit index waits for the next entry to carry it: under load there always is one, and a message of
 	// its own would cost both sides 50 µs.
 	noticeAfter = 500 * time.Microsecond
+	// maxAppendBytes bounds the entries in one message: a follower must read, write and answer it within RPCTimeout.
+	maxAppendBytes = 4 << 20
 	// flightsNoted bounds the messages with entries whose answers are waited for; raft's pipeline has two on their way.
 	flightsNoted = 8
 )
@@ -86,6 +88,15 @@ func (q *quietPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raf
 	if !q.news(args) {
 		return nil, nil
 	}
+	for len(args.Entries) > 0 {
+		head, more := split(args)
+		if !more {
+			break
+		}
+		if _, err := q.AppendPipeline.AppendEntries(head, new(raft.AppendEntriesResponse)); err != nil {
+			return nil, err
+		}
+	}
 	f, err := q.AppendPipeline.AppendEntries(args, resp)
 	if err == nil && f != nil && len(args.Entries) > 0 {
 		select {
@@ -94,6 +105,29 @@ func (q *quietPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raf
 		}
 	}
 	return f, err
+}
+
+// split takes from a message as many entries as one may carry, when it has more. What is left is the message that follows.
+func split(args *raft.AppendEntriesRequest) (head *raft.AppendEntriesRequest, more bool) {
+	n := fitting(args.Entries)
+	if n == len(args.Entries) {
+		return args, false
+	}
+	first, last := *args, args.Entries[n-1]
+	first.Entries = args.Entries[:n]
+	args.Entries, args.PrevLogEntry, args.PrevLogTerm = args.Entries[n:], last.Index, last.Term
+	return &first, true
+}
+
+// fitting is how many of the entries, one at least, one message may carry.
+func fitting(entries []*raft.Log) int {
+	bytes := 0
+	for i, l := range entries {
+		if bytes += len(l.Data); bytes > maxAppendBytes && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
 }
 
 // news reports whether a message says something new, and notes it as sent.

@@ -73,7 +73,7 @@ func (c *Consensus) takeSnapshot() (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if len(list) > 0 && list[0].Index >= c.AppliedIndex() {
 		return c.snaps.Open(list[0].ID) // nothing is newer
 	}
-	f := c.raft().Snapshot()
+	f := c.snapshot()
 	if err := f.Error(); err != nil {
 		return nil, nil, err
 	}

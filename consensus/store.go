@@ -21,6 +21,9 @@ const logFile = "raft.db"
 // and is not mistaken for a hung disk.
 const stallSteps = 5
 
+// trimAtOnce is how many entries one write removes from the beginning of the log.
+const trimAtOnce = 512
+
 // logStore is raft's log and its vote in one file.
 type logStore interface {
 	raft.LogStore
@@ -128,8 +131,24 @@ func (w *watchedStore) StoreLogs(l []*raft.Log) error {
 	return w.watch("append to raft log", func() error { return w.logStore.StoreLogs(l) })
 }
 
-// DeleteRange trims the log.
+// DeleteRange trims the log. Its beginning goes a piece at a time, so that new entries do not wait for thousands of old ones; what is
+// left after a crash in between is a log that begins earlier. Its end goes at once: half of that would be a log with a hole.
 func (w *watchedStore) DeleteRange(from, to uint64) error {
+	first, err := w.FirstIndex()
+	if err != nil {
+		return err
+	}
+	for from <= first && to-from >= trimAtOnce {
+		piece := from + trimAtOnce - 1
+		if err := w.deleteRange(from, piece); err != nil {
+			return err
+		}
+		from, first = piece+1, piece+1
+	}
+	return w.deleteRange(from, to)
+}
+
+func (w *watchedStore) deleteRange(from, to uint64) error {
 	return w.watch("trim raft log", func() error { return w.logStore.DeleteRange(from, to) })
 }
 

@@ -182,7 +182,7 @@ func TestUnsavedVoteBarks(t *testing.T) {
 func TestSnapshotRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cl := bootstrapped(t, 3, func(c *Config) {
-			c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = 100*time.Millisecond, 20, 5
+			c.SnapshotInterval, c.SnapshotBytes, c.TrailingLogs = 100*time.Millisecond, 20*entryWeight, 5
 		})
 		l := cl.leader()
 		for range 100 {

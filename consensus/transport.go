@@ -101,6 +101,7 @@ func (t *transport) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 
 // AppendEntries sends entries or a heartbeat, and notes what the answer says about the server's log.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	args.Entries = args.Entries[:fitting(args.Entries)] // raft sees which were sent, and sends the others next
 	var commit uint64
 	if r := t.raft.Load(); r != nil {
 		commit = r.CommitIndex()
