@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 )
 
 const (
-	// gatherFor is how long the first report of a batch waits for others: one fsync then serves them all.
-	gatherFor = 3 * time.Millisecond
+	// gatherFor is how long the first report of a batch waits for others: one fsync then serves them all. Behind a batch of many it is a
+	// millisecond for each of them, up to gatherMost: when thousands of nodes report, an entry costs more than what is in it.
+	gatherFor  = 3 * time.Millisecond
+	gatherMost = 50 * time.Millisecond
 	// maxGathered bounds the bytes of the reports in one entry.
 	maxGathered = consensus.MaxProposal / 2
 )
@@ -33,7 +36,7 @@ type reportDone struct {
 
 // gatherReports commits the nodes' reports, those that arrive within a few milliseconds together.
 func (t *term) gatherReports(ctx context.Context) error {
-	var left []reportCall
+	var left, last []reportCall
 	for {
 		batch := left
 		if len(batch) == 0 {
@@ -44,14 +47,20 @@ func (t *term) gatherReports(ctx context.Context) error {
 				batch = []reportCall{c}
 			}
 		}
-		batch, left = t.gather(ctx, batch)
+		batch, left = t.gather(ctx, batch, gatherTime(len(last)))
 		t.commitReports(ctx, batch)
+		last = batch
 	}
 }
 
-// gather waits a moment for more reports, as long as they fit into one entry; left is the one that did not.
-func (t *term) gather(ctx context.Context, batch []reportCall) (full, left []reportCall) {
-	timer := time.NewTimer(gatherFor)
+// gatherTime is how long to gather behind a batch of so many reports.
+func gatherTime(last int) time.Duration {
+	return min(max(gatherFor, time.Duration(last)*time.Millisecond), gatherMost)
+}
+
+// gather waits a while for more reports, as long as they fit into one entry; left is the one that did not.
+func (t *term) gather(ctx context.Context, batch []reportCall, wait time.Duration) (full, left []reportCall) {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for size := batch[0].size; ; {
 		select {
@@ -74,10 +83,14 @@ func (t *term) commitReports(ctx context.Context, batch []reportCall) {
 		nodes[i] = c.report
 	}
 	cmd := state.Report{Nodes: nodes, Time: t.clock.Now()}
+	packed := cmd
 	if t.s.store.Snapshot().Level() >= 2 {
-		cmd = state.PackReports(nodes, cmd.Time)
+		packed = state.PackReports(nodes, cmd.Time)
 	}
-	_, index, err := t.s.commit(ctx, cmd)
+	_, index, err := t.s.commit(ctx, packed)
+	if errors.Is(err, state.ErrLimit) { // times so far apart that columns of them are longer than what the reports were
+		_, index, err = t.s.commit(ctx, cmd)
+	}
 	for _, c := range batch {
 		c.done <- reportDone{index: index, err: err} // buffered: the caller may have gone
 	}

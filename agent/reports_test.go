@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"testing/synctest"
 
 	"github.com/drover-io/drover/api"
@@ -41,7 +42,7 @@ func TestReportsFitIntoEntries(t *testing.T) {
 						batch = []reportCall{c}
 					}
 				}
-				batch, left = tm.gather(t.Context(), batch)
+				batch, left = tm.gather(t.Context(), batch, gatherFor)
 				var cmd state.Report
 				for _, c := range batch {
 					cmd.Nodes = append(cmd.Nodes, c.report)
@@ -98,4 +99,12 @@ func TestReportWhenTheTermEnds(t *testing.T) {
 			t.Errorf("unknown %d, refused %d; want one of each", unknown, refused)
 		}
 	})
+}
+
+func TestGatherTime(t *testing.T) {
+	for last, want := range map[int]time.Duration{0: gatherFor, 1: gatherFor, 20: 20 * time.Millisecond, 5000: gatherMost} {
+		if got := gatherTime(last); got != want {
+			t.Errorf("behind %d reports: %s, want %s", last, got, want)
+		}
+	}
 }
