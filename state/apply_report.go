@@ -115,12 +115,16 @@ func (t *tx) applyRun(nodes []NodeReport, r *ReportRun, result *ReportResult) {
 	}
 	s := said{status: statusWord(r.Status), description: truncate(r.Description, maxTextBytes)}
 	tasks, times := timeless(r.Tasks)
+	var shape *taskShape
 	if len(tasks) > 0 {
-		s.tasks.shape = t.next.shapes.share(tasks, len(times))
+		shape = t.next.shapes.share(tasks, len(times))
 	}
 	for i, id := range ids {
 		r.later(times, i)
-		s.tasks.times = slices.Clone(times)
+		s.tasks = TaskStates{shape: shape, times: slices.Clone(times)}
+		if slices.Contains(times, 0) { // no time, which is another shape
+			s.tasks = t.next.shapes.pack(s.tasks.Map())
+		}
 		result.count(t.applySaid(of(i), id, s))
 	}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -202,5 +203,24 @@ func TestNewsIn(t *testing.T) {
 		if err != nil || got.Len() != 2 {
 			t.Errorf("%d of 2 allocations are news, %v", got.Len(), err)
 		}
+	}
+}
+
+// TestNoTimeIsNoTime: a time that the columns make 0 is none, as it is once the row was saved and restored.
+func TestNoTimeIsNoTime(t *testing.T) {
+	h := newHerd(t)
+	h.must(RaiseLevel{Term: testTerm, Level: MaxLevel})
+	n := h.node("n1")
+	a := h.place(h.job(testJob("a", 1)), 0, n.ID)
+	id, _ := parseID(a.ID)
+	h.must(Report{Nodes: []NodeReport{{NodeID: n.ID, Boot: 1, Seq: 1, Runs: []ReportRun{{
+		Status: ClientRunning, IDs: id.append(nil), Tasks: map[string]TaskState{"t": {State: TaskRunning, StartedAt: 5}}, Times: []int64{-5},
+	}}}}})
+	again := NewStore()
+	if err := again.Restore(bytes.NewReader(saved(t, h.snap()))); err != nil {
+		t.Fatal(err)
+	}
+	if d := h.snap().Hash().Diff(again.Snapshot().Hash()); len(d) > 0 || h.snap().Alloc(a.ID).TaskStates.Get("t").StartedAt != 0 {
+		t.Errorf("restored are other %v", d)
 	}
 }
