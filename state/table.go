@@ -90,10 +90,18 @@ func (t *table[R]) get(key string) *R {
 	return e.row
 }
 
-func (t *table[R]) put(key string, row *R) {
-	h := hashRow(row)
-	old, _ := t.rows.Set(key, entry[R]{row: row, hash: h})
-	t.sum += h - old.hash
+func (t *table[R]) put(key string, row *R) { t.putHashed(key, row, hashRow(row)) }
+
+// putHashed is put for those who know the row's hash.
+func (t *table[R]) putHashed(key string, row *R, hash uint64) {
+	old, _ := t.rows.Set(key, entry[R]{row: row, hash: hash})
+	t.sum += hash - old.hash
+}
+
+// hashOf is the hash of a row that is there.
+func (t *table[R]) hashOf(key string) uint64 {
+	e, _ := t.rows.Get(key)
+	return e.hash
 }
 
 func (t *table[R]) remove(key string) {
