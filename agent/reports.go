@@ -2,9 +2,7 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/drover-io/drover/api"
@@ -99,11 +97,8 @@ func (t *term) commitReports(ctx context.Context, batch []reportCall) {
 // report hands a node's report to the gatherer and waits for it to be in the log. One that is too large for an entry goes there
 // in parts.
 func (t *term) report(ctx context.Context, r state.NodeReport) (uint64, error) {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return 0, fmt.Errorf("encode report of node %s: %w", r.NodeID, err)
-	}
-	if n := r.Len() / 2; n > 0 && len(data) > maxGathered {
+	size := r.Size()
+	if n := r.Len() / 2; n > 0 && size > maxGathered {
 		r = r.Unpacked()
 		first, second := r, r
 		first.Allocs, second.Allocs = r.Allocs[:n], r.Allocs[n:]
@@ -112,7 +107,7 @@ func (t *term) report(ctx context.Context, r state.NodeReport) (uint64, error) {
 		}
 		return t.report(ctx, second.Packed())
 	}
-	c := reportCall{report: r, size: len(data), done: make(chan reportDone, 1)}
+	c := reportCall{report: r, size: size, done: make(chan reportDone, 1)}
 	select {
 	case t.reports <- c:
 	case <-t.ended:

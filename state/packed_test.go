@@ -59,6 +59,9 @@ func TestPackedReports(tt *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if size := len(marshal(packed)); size > packed.Size() {
+			t.Fatalf("%d bytes, the bound is %d", size, packed.Size())
+		}
 		read, err := Decode(data)
 		if err != nil {
 			t.Fatal(err)

@@ -212,6 +212,20 @@ func (r NodeReport) Unpacked() NodeReport {
 	return r
 }
 
+// Size bounds the bytes of the report in the log.
+func (r *NodeReport) Size() int {
+	const header, id, time, status = 128, 22, 22, 256 // a number has 20 characters at most
+	size := header
+	if len(r.Allocs) > 0 {
+		size += len(marshal(r.Allocs))
+	}
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		size += status + len(run.Description)*2 + len(marshal(run.Tasks)) + len(run.IDs)/idBytes*id + len(run.Times)*time
+	}
+	return size
+}
+
 // Len is how many allocations the report is about.
 func (r *NodeReport) Len() int {
 	n := len(r.Allocs)
@@ -226,7 +240,13 @@ func (s *Snapshot) NewsIn(r NodeReport) (NodeReport, error) {
 	if err := (Report{Nodes: []NodeReport{r}}).validate(); err != nil {
 		return r, err
 	}
-	if slices.ContainsFunc(r.Runs, func(run ReportRun) bool { ids, _ := run.ids(); return slices.ContainsFunc(ids, s.ended) }) {
+	if slices.ContainsFunc(r.Runs, func(run ReportRun) bool {
+		if run.Status != ClientComplete && run.Status != ClientFailed {
+			return false // that is not repeated
+		}
+		ids, _ := run.ids()
+		return slices.ContainsFunc(ids, s.ended)
+	}) {
 		r = r.Unpacked()
 	}
 	r.Allocs = slices.DeleteFunc(slices.Clone(r.Allocs), func(a AllocReport) bool {
