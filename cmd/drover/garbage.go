@@ -9,35 +9,35 @@ import (
 )
 
 const (
-	// tendEvery is how often the collector's work is looked at.
-	tendEvery = time.Second
-	// busyCycles is how many collections between two looks are many.
-	busyCycles = 4
+	// tendEvery is how often it is looked at how much is allocated.
+	tendEvery = 500 * time.Millisecond
+	// busyBytes is how much allocated between two looks is much.
+	busyBytes = 8 << 20
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
-	busyLooks = 3
-	// calmLooks is how many looks in a row without any collection end it.
-	calmLooks = 10
+	busyLooks = 2
+	// calmLooks is how many looks in a row with less than a quarter of busyBytes end it.
+	calmLooks = 20
 	// roomWhenBusy is what the heap may grow by before it is collected, however small it is.
 	roomWhenBusy = 128 << 20
 	// usualPercent is Go's own default: the heap may grow by what is alive.
 	usualPercent = 100
 )
 
-// tender gives the garbage collector of a busy agent room. A server's heap is some ten megabytes; at a few thousand requests a second Go
-// collects it twenty times a second, which was a quarter of the processor time of a registration. An idle agent stays as small as it is.
+// tender gives the garbage collector of a busy agent room. A server's heap is some ten megabytes; at a thousand registrations a second Go
+// collects it several times a second, which was a quarter of what they cost. An idle agent stays as small as it is.
 type tender struct {
 	busy, calm int
 	percent    int // as set now
 }
 
-// look judges the collections since the last look, of a heap of which so many bytes are alive, and returns the percentage to set.
-func (t *tender) look(cycles uint64, alive uint64) int {
-	if cycles >= busyCycles {
+// look judges how much was allocated since the last look in a heap of which so much is alive, and returns the percentage to set.
+func (t *tender) look(allocated, alive uint64) int {
+	if allocated >= busyBytes {
 		t.busy++
 	} else {
 		t.busy = 0
 	}
-	if cycles > 0 { // with room, one collection in several looks is work enough
+	if allocated >= busyBytes/4 {
 		t.calm = 0
 	} else {
 		t.calm++
@@ -65,7 +65,7 @@ func tendGarbage(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	samples := []metrics.Sample{{Name: "/gc/cycles/automatic:gc-cycles"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	t, last, set := &tender{percent: usualPercent}, uint64(0), usualPercent
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
@@ -76,10 +76,9 @@ func tendGarbage(ctx context.Context) {
 		case <-tick.C:
 		}
 		metrics.Read(samples)
-		cycles := samples[0].Value.Uint64()
-		alive := samples[1].Value.Uint64()
-		percent := t.look(cycles-last, alive)
-		last = cycles
+		allocated, alive := samples[0].Value.Uint64(), samples[1].Value.Uint64()
+		percent := t.look(allocated-last, alive)
+		last = allocated
 		tidy := t.tidies(alive, samples[2].Value.Uint64())
 		if percent != set {
 			debug.SetGCPercent(percent)

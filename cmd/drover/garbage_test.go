@@ -4,24 +4,24 @@ import "testing"
 
 // TestTenderGivesABusyAgentRoom: an agent that starts, or one whose heap is large, is left alone; a busy one gets room and gives it back.
 func TestTenderGivesABusyAgentRoom(t *testing.T) {
-	const small, large = 16 << 20, 4 << 30
+	const mb, small, large = 1 << 20, 16 << 20, 4 << 30
 	var tn tender
 	for i, step := range []struct {
-		cycles, alive uint64
-		want          int
+		allocated, alive uint64
+		want             int
 	}{
-		{20, small, 100}, {20, small, 100}, {0, small, 100}, // a start
-		{20, small, 100}, {20, small, 100}, {20, small, 800}, // the third busy look
-		{2, small, 800}, {2, 2 * small, 400}, // less is collected now, and that is why
-		{20, large, 100}, {20, large, 100}, {20, large, 100}, // enough room of its own
-		{20, small, 800},
+		{30 * mb, small, 100}, {0, small, 100}, // a start
+		{30 * mb, small, 100}, {30 * mb, small, 800}, // the second busy look
+		{4 * mb, small, 800}, {4 * mb, 2 * small, 400}, // less to do, and not nothing
+		{30 * mb, large, 100}, {30 * mb, large, 100}, // enough room of its own
+		{30 * mb, small, 800},
 	} {
-		if got := tn.look(step.cycles, step.alive); got != step.want {
+		if got := tn.look(step.allocated, step.alive); got != step.want {
 			t.Errorf("look %d: %d %%, want %d", i, got, step.want)
 		}
 	}
 	for i := range calmLooks {
-		if got, want := tn.look(0, small), 800; i < calmLooks-1 && got != want || i == calmLooks-1 && got != usualPercent {
+		if got, want := tn.look(mb, small), 800; i < calmLooks-1 && got != want || i == calmLooks-1 && got != usualPercent {
 			t.Errorf("calm look %d: %d %%", i, got)
 		}
 	}
