@@ -31,6 +31,19 @@ func newColumns(n int) columns {
 	}
 }
 
+// draft returns columns of which what is free may be changed while c are kept, and the others once own was called for them. Few jobs ask
+// for ports, cores or devices.
+func (c *columns) draft() columns {
+	d := *c
+	d.free, d.heft = slices.Clone(c.free), slices.Clone(c.heft)
+	return d
+}
+
+// ownNamed lets ports, cores and devices be changed.
+func (c *columns) ownNamed() {
+	c.ports, c.dynamic, c.stocks = slices.Clone(c.ports), slices.Clone(c.dynamic), slices.Clone(c.stocks)
+}
+
 // clone returns columns that may be changed while c are kept.
 func (c *columns) clone() columns {
 	return columns{

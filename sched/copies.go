@@ -132,6 +132,13 @@ func newer(a, b *state.Alloc) bool {
 // fill decides each slot of a group, and then how many of the outdated copies go now.
 func (gd *groupDiff) fill(snap *state.Snapshot, d *jobDiff, slots []slot, now int64) {
 	var old []request
+	empty := 0
+	for i := range slots {
+		if len(slots[i].live) == 0 {
+			empty++
+		}
+	}
+	gd.requests = make([]request, 0, empty)
 	for i := range slots {
 		s := &slots[i]
 		if len(s.live) > 0 {

@@ -16,12 +16,16 @@ type ledger struct {
 	memory    *memory
 	view      *view // of the ask that was placed last
 	kept      []kept
-	firstLook int // candidates that a bucket is filled with at first, at most
+	ownsNamed bool // the columns of ports, cores and devices are the ledger's own
+	firstLook int  // candidates that a bucket is filled with at first, at most
 }
 
 // newLedger returns the ledger of a fleet, given what is remembered of it and its predecessors.
 func newLedger(f *fleet, m *memory, now int64) *ledger {
-	l := &ledger{columns: f.columns.clone(), fleet: f, now: now, memory: m, firstLook: firstLook}
+	l := &ledger{columns: f.columns.draft(), fleet: f, now: now, memory: m, firstLook: firstLook}
+	if len(f.flapping) > 0 {
+		l.works = slices.Clone(l.works)
+	}
 	for _, pos := range f.flapping {
 		l.works[pos] = f.nodes[pos].takesWork(now)
 	}
@@ -37,8 +41,17 @@ func (l *ledger) setFree(pos int, free room) {
 // setPorts notes which ports of a node are taken.
 func (l *ledger) setPorts(pos int, taken *state.PortSet) {
 	if taken != l.ports[pos] {
+		l.ownNamed()
 		l.columns.setPorts(pos, taken, l.fleet.nodes[pos].node)
 		l.memory.note(pos)
+	}
+}
+
+// ownNamed lets ports, cores and devices be changed.
+func (l *ledger) ownNamed() {
+	if !l.ownsNamed {
+		l.columns.ownNamed()
+		l.ownsNamed = true
 	}
 }
 
@@ -163,6 +176,7 @@ func choosePieces(a *ask, n *state.Node, taken *stock) (p pieces, ok bool) {
 
 func (l *ledger) takePieces(pos int, p pieces) {
 	if !p.none() {
+		l.ownNamed()
 		l.stocks[pos] = l.stocks[pos].with(&l.fleet.nodes[pos].node.Resources, p)
 		l.memory.note(pos)
 	}
@@ -170,6 +184,7 @@ func (l *ledger) takePieces(pos int, p pieces) {
 
 func (l *ledger) givePieces(pos int, p pieces) {
 	if !p.none() {
+		l.ownNamed()
 		l.stocks[pos] = l.stocks[pos].without(p)
 		l.memory.note(pos)
 	}

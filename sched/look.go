@@ -67,7 +67,7 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 	}
 	lk := &look{view: l.viewOf(a), queue: &queue{keep: l.firstLook + 1}, fresh: true, seen: len(m.log), used: m.uses}
 	if shared {
-		lk.key = key
+		lk.key, lk.queue.keep = key, max(l.firstLook, min(copies, lookMore*l.firstLook))+1
 	} else {
 		lk.queue.keep = min(copies, l.firstLook) + 1
 	}
@@ -101,6 +101,9 @@ func (lk *look) add(affinity float64, values []string) *bucket {
 func (lk *look) bucket(pos int) *bucket {
 	if lk.only != nil {
 		return lk.only
+	}
+	if b := lk.view.classes[lk.view.ledger.class[pos]].bucket; b != nil {
+		return b
 	}
 	w := lk.table.ask(lk.view.ask, lk.view.ledger, pos)
 	for w.id >= len(lk.byWish) {

@@ -49,7 +49,8 @@ type placer struct {
 	full    bool // a request that stops nothing found no node: no other one will
 }
 
-// firstLook is how many candidates a bucket is filled with at first. Each further look keeps lookMore times as many.
+// firstLook is how many candidates a bucket is filled with at first, or as many as there are copies to place, up to lookMore times that.
+// Each further look keeps lookMore times as many.
 const (
 	firstLook = 128
 	lookMore  = 8
@@ -131,7 +132,7 @@ func (p *placer) add(pos int) *bucket {
 
 // fill offers every node that is open and fits to its bucket, and counts those that are open. This is the loop over all nodes.
 func (p *placer) fill(first bool) {
-	if p.only != nil && p.plain && !p.named && len(p.ask.uniques) == 0 && first {
+	if first && p.plain && !p.named && len(p.ask.uniques) == 0 && (p.table == nil || !p.table.unique) {
 		p.glance()
 	} else {
 		p.scan(first)
@@ -168,10 +169,10 @@ func (p *placer) scan(first bool) {
 	}
 }
 
-// glance is the first look for a group that asks for nothing but cpu, memory and disk, and wishes for nothing: most groups. It does
-// what scan would do in half the time, for its loop calls nothing.
+// glance is the first look for a group that asks for nothing but cpu, memory and disk, and wishes for nothing that is unique: most
+// groups. It does what scan would do in a third of the time, for its loop calls nothing.
 func (p *placer) glance() {
-	v, b, keep := p.view, p.only, p.queue.keep
+	v, keep := p.view, p.queue.keep
 	class, free, heft := p.ledger.class, p.ledger.free, p.ledger.heft
 	for pos, works := range p.ledger.works {
 		if !works {
@@ -181,7 +182,18 @@ func (p *placer) glance() {
 		if !c.asked {
 			v.look(c, pos)
 		}
-		if !c.suits || !within(c.want, free[pos]) {
+		if !c.suits {
+			continue
+		}
+		b := c.bucket
+		if b == nil {
+			b = p.bucket(pos)
+			c.bucket = b
+		}
+		if b.peers != nil {
+			b.peers.nodes++
+		}
+		if !within(c.want, free[pos]) {
 			continue
 		}
 		if score := c.fit(heft[pos]); score > b.best.score {
@@ -264,6 +276,7 @@ func (l *ledger) place(a *ask, u *usage, reqs []request, salt uint64) (placed []
 	if len(reqs) == 0 {
 		return nil, nil
 	}
+	placed = make([]placement, 0, len(reqs))
 	p := l.newPlacer(a, u, salt, len(reqs))
 	p.moving = slices.ContainsFunc(reqs, func(r request) bool { return r.stop != nil })
 	for _, r := range reqs {

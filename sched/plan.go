@@ -169,7 +169,7 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 			}
 			if rec == nil {
 				rec = p.record(a.job, a.group.Name)
-				rec.Atomic = atomic
+				rec.Index, rec.Node, rec.Atomic = make([]int, 0, len(placed)), make([]int, 0, len(placed)), atomic
 			}
 			p.add(rec, f, r, want)
 			p.bytes += requestCost(a, &r.request)

@@ -103,6 +103,15 @@ type groupOutcome struct {
 	unplaced []request // nothing can be done for these now
 }
 
+// add notes placements. Most groups have one list of them.
+func (g *groupOutcome) add(placed []placement) {
+	if g.placed == nil {
+		g.placed = placed
+	} else {
+		g.placed = append(g.placed, placed...)
+	}
+}
+
 // decide plans one job.
 func (p *pass) decide(job *state.Job) outcome {
 	out := p.prepare(diffJob(p.snap, job, p.shed, p.now))
@@ -164,7 +173,7 @@ func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
 		}
 		placed, left := p.ledger.place(g.ask, out.usage, reqs[:n], p.salt)
 		p.planner.place(p.ledger.fleet, g.ask, placed, false)
-		g.placed = append(g.placed, placed...)
+		g.add(placed)
 		p.makeRoom(out, g, left)
 		reqs = reqs[n:]
 		if len(placed) == 0 && !slices.ContainsFunc(reqs, func(r request) bool { return r.kind != missing }) {
@@ -199,7 +208,7 @@ func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
 	}
 	if len(placed) > 0 {
 		p.planner.place(p.ledger.fleet, g.ask, placed, atomic)
-		g.placed = append(g.placed, placed...)
+		g.add(placed)
 	}
 	return settled
 }

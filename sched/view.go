@@ -13,10 +13,11 @@ type view struct {
 
 // classView is what a class of nodes is to one ask.
 type classView struct {
-	asked bool
-	suits bool
-	want  room // what a copy holds there, more than there is where that cannot be told
-	line       // how well a copy fits on a node of the class
+	asked  bool
+	suits  bool
+	bucket *bucket // of the look that the view is of; nil where it is not known, or not the same for all nodes
+	want   room    // what a copy holds there, more than there is where that cannot be told
+	line           // how well a copy fits on a node of the class
 }
 
 // verdict is whether a class of nodes suits an ask, as far as that is known.

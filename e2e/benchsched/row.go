@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/metrics"
 	"slices"
 	"syscall"
 	"time"
@@ -35,27 +34,17 @@ type spent struct {
 	mallocs, bytes uint64
 }
 
-// collector is what the garbage collector has used, and for how many bytes.
-type collector struct {
-	cpu   time.Duration
-	bytes uint64
-}
-
-// collected reads what the collector has used up to its last cycle, which ends now.
-func collected() collector {
+// collectorCost is what a byte that is allocated costs the collector: it goes through all that lives each time as many bytes were allocated
+// as live. Cycles begin when they will, most of them for the sake of what applies the plans: what runs beside a pass by chance is not the
+// planner's.
+func collectorCost() (perByte float64) {
+	runtime.GC() // also ends what is under way
+	before := processor(syscall.RUSAGE_SELF)
 	runtime.GC()
-	sample := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}}
-	metrics.Read(sample)
+	used := processor(syscall.RUSAGE_SELF) - before
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return collector{time.Duration(sample[0].Value.Float64() * float64(time.Second)), m.TotalAlloc}
-}
-
-// share is the part of what the collector has used since that the planner's bytes are to blame for. Cycles begin when they will, most of
-// them for the sake of what applies the plans: what runs beside a pass by chance is not the planner's.
-func (c collector) share(bytes uint64) time.Duration {
-	now := collected()
-	return time.Duration(float64(now.cpu-c.cpu) * float64(bytes) / float64(now.bytes-c.bytes))
+	return float64(used) / float64(m.HeapAlloc)
 }
 
 // measure places the jobs of one row once.
@@ -66,7 +55,7 @@ func measure(nodes int, shape string, jobs, count int) row {
 	w.submit(shape, jobs, count)
 	runtime.LockOSThread() // its processor time is counted
 	defer runtime.UnlockOSThread()
-	start := collected()
+	perByte := collectorCost()
 	var used spent
 	placed, passes := 0, 0
 	for {
@@ -84,7 +73,7 @@ func measure(nodes int, shape string, jobs, count int) row {
 	if placed != jobs*count {
 		panic(fmt.Sprintf("%d of %d copies were placed", placed, jobs*count))
 	}
-	used.cpu += start.share(used.bytes)
+	used.cpu += time.Duration(perByte * float64(used.bytes))
 	n := float64(placed)
 	r := row{
 		Bench: "sched", Nodes: nodes, Shape: shape, Jobs: jobs, Count: count, Passes: passes,
@@ -104,10 +93,10 @@ func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor
 	snap := w.store.Snapshot()
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
-	cpu, start := processor(), time.Now()
+	cpu, start := processor(rusageThread), time.Now()
 	cmds, next, _ := sched.Reconcile(snap, cur, w.now)
 	s.wall += time.Since(start)
-	s.cpu += processor() - cpu
+	s.cpu += processor(rusageThread) - cpu
 	runtime.ReadMemStats(&m1)
 	s.mallocs, s.bytes = s.mallocs+m1.Mallocs-m0.Mallocs, s.bytes+m1.TotalAlloc-m0.TotalAlloc
 	if len(cmds) == 0 {
@@ -117,10 +106,10 @@ func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor
 	return &plan, next
 }
 
-// processor is the user and system time of this thread.
-func processor() time.Duration {
+// processor is the user and system time of this process, or thread.
+func processor(whose int) time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(rusageThread, &u); err != nil {
+	if err := syscall.Getrusage(whose, &u); err != nil {
 		panic(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
