@@ -35,6 +35,7 @@ type bench struct {
 	submitting    time.Duration // until the last submission was acknowledged
 	outage        time.Duration // after the leader was killed, until the next copy was placed
 	steady        steady
+	idle          idle
 	verdict       fleet.Verdict
 }
 
@@ -73,6 +74,11 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.profileHeap(ctx); err != nil {
 		return err
 	}
+	if b.rest > 0 {
+		if err := b.watchRest(ctx); err != nil {
+			return err
+		}
+	}
 	if b.rate > 0 {
 		if err := b.flow(ctx); err != nil {
 			return err
@@ -89,6 +95,9 @@ func (b *bench) run(ctx context.Context) error {
 
 // place submits every job and watches until all their copies run.
 func (b *bench) place(ctx context.Context) error {
+	if err := b.profileAgents("agents.pprof"); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	began := time.Now()
 	g.Go(func() error {
@@ -98,7 +107,7 @@ func (b *bench) place(ctx context.Context) error {
 	})
 	g.Go(func() error { return b.profileCPU(ctx, "cpu.pprof", maxProfile) })
 	g.Go(func() error { return b.watch(ctx, began) })
-	return g.Wait()
+	return errors.Join(g.Wait(), b.profileAgents(""))
 }
 
 // submit registers the jobs from several clients that ask the servers in turn. A write whose outcome is unknown is sent again with

@@ -54,6 +54,9 @@ type line struct {
 	P99           float64 `json:"latency_p99_ms,omitempty"`
 	Slowest       float64 `json:"latency_max_ms,omitempty"`
 	AtLeader      float64 `json:"latency_p50_at_leader_ms,omitempty"` // of agents that wait at the leader
+	RestPolls     float64 `json:"rest_polls_per_second,omitempty"`    // when everything runs and nothing happens
+	RestCores     float64 `json:"rest_servers_cores,omitempty"`       // that the three servers keep busy then
+	RestAgents    float64 `json:"rest_agents_cores,omitempty"`
 	Live          int     `json:"live"`
 	Overcommitted int     `json:"overcommitted"`
 	Lost          int     `json:"lost"`
@@ -122,6 +125,7 @@ func (b *bench) line() line {
 		l.SteadyRate = math.Round(float64(b.steady.copies) / b.steady.took.Seconds())
 		l.P50, l.P99, l.Slowest, l.AtLeader = ms(b.steady.p50), ms(b.steady.p99), ms(b.steady.slowest), ms(b.steady.leader)
 	}
+	l.RestPolls, l.RestCores, l.RestAgents = round(b.idle.polls), round(b.idle.servers), round(b.idle.agents)
 	l.Bounds = b.bounds(l)
 	l.Holds = l.HashesEqual
 	for _, x := range l.Bounds {

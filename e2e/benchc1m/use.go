@@ -122,6 +122,21 @@ func (b *bench) profileHeap(ctx context.Context) error {
 	return b.profile(ctx, "allocs", 0, "allocs.pprof")
 }
 
+// profileAgents writes what the agents spend their time on from now on, when that is asked for; "" ends it.
+func (b *bench) profileAgents(file string) error {
+	if b.profiles == "" {
+		return nil
+	}
+	if file == "" {
+		return b.agents.Profile("")
+	}
+	name, err := filepath.Abs(filepath.Join(b.profiles, file))
+	if err != nil {
+		return err
+	}
+	return b.agents.Profile(name)
+}
+
 func (b *bench) profile(ctx context.Context, name string, d time.Duration, file string) error {
 	l, err := b.servers.Leader(ctx)
 	if err != nil {

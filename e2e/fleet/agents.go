@@ -109,11 +109,12 @@ func Main() {
 const (
 	askCounts    = "counts"
 	askLatencies = "latencies"
-	askFail      = "fail " // and a number: so many allocations fail now, spread over the agents
+	askFail      = "fail "    // and a number: so many allocations fail now, spread over the agents
+	askProfile   = "profile " // and a file: what the processor does from now on goes there; the one before it, if any, ends
 )
 
 // simulate runs the agents until its input ends.
-func simulate(in io.Reader, out io.Writer) error {
+func simulate(in io.Reader, out io.Writer) (err error) {
 	lines := bufio.NewScanner(in)
 	if !lines.Scan() {
 		return fmt.Errorf("no order came: %w", io.ErrUnexpectedEOF)
@@ -150,10 +151,17 @@ func simulate(in io.Reader, out io.Writer) error {
 			return s.run(ctx)
 		})
 	}
+	var profile cpuProfile
+	defer func() { err = errors.Join(err, profile.into("")) }()
 	enc := json.NewEncoder(out)
 	for lines.Scan() {
 		if n, ok := strings.CutPrefix(lines.Text(), askFail); ok {
 			all.fail(n)
+		}
+		if file, ok := strings.CutPrefix(lines.Text(), askProfile); ok {
+			if err := profile.into(file); err != nil {
+				return err
+			}
 		}
 		if err := enc.Encode(count.take(lines.Text() == askLatencies)); err != nil {
 			return err

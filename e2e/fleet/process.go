@@ -77,6 +77,12 @@ func (a *Agents) Latencies() (Counts, error) { return a.ask(askLatencies) }
 // Fail has so many allocations fail, spread over the agents.
 func (a *Agents) Fail(n int) (Counts, error) { return a.ask(askFail + strconv.Itoa(n)) }
 
+// Profile writes what the processor does in their process from now on to a file, until the next call; "" only ends the one before.
+func (a *Agents) Profile(file string) error {
+	_, err := a.ask(askProfile + file)
+	return err
+}
+
 func (a *Agents) ask(question string) (c Counts, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"time"
 
 	"github.com/drover-io/drover/api"
@@ -26,4 +27,27 @@ func (s *Server) Profile(ctx context.Context, name string, d time.Duration, file
 		return errors.Join(fmt.Errorf("profile server %s: %w", s.Name, err), to.Close())
 	}
 	return to.Close()
+}
+
+// cpuProfile is the profile of this process that is being taken, if any.
+type cpuProfile struct{ to *os.File }
+
+// into ends the profile that is being taken and begins one into a file; "" begins none.
+func (p *cpuProfile) into(file string) error {
+	if p.to != nil {
+		pprof.StopCPUProfile()
+		if err := p.to.Close(); err != nil {
+			return err
+		}
+		p.to = nil
+	}
+	if file == "" {
+		return nil
+	}
+	to, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	p.to = to
+	return pprof.StartCPUProfile(to)
 }
