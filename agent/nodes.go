@@ -102,38 +102,6 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 	return s.pollAnswer(s.store.Snapshot(), req)
 }
 
-// awaitNews waits until the node is to be told something, or for as long as it said. While this server is behind what the node has
-// seen, it has nothing to tell.
-func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.Duration) error {
-	var timer *time.Timer
-	for {
-		w := s.store.Watch(state.KeyNode(req.NodeID), state.KeyNodeOrders(req.NodeID))
-		snap := s.store.Snapshot()
-		if snap.Index() < req.Index && snap.Generation() == req.RestoreGeneration {
-			w.Stop()
-			w = s.store.Watch(state.KeyIndex())
-			snap = s.store.Snapshot()
-		}
-		if snap.Index() >= req.Index && news(snap, req.NodeID, req.Index, req.Since) || snap.Generation() != req.RestoreGeneration {
-			w.Stop()
-			return nil
-		}
-		if timer == nil {
-			timer = time.NewTimer(wait)
-			defer timer.Stop()
-		}
-		select {
-		case <-w.C():
-		case <-timer.C:
-			w.Stop()
-			return nil
-		case <-ctx.Done():
-			w.Stop()
-			return ctx.Err()
-		}
-	}
-}
-
 // inTouch is nil while this server hears of a leader. One that does not (it is cut off, or was taken out of the configuration)
 // has old orders and cannot hand on the lease: its nodes would believe themselves well and be lost.
 func (s *server) inTouch() error {

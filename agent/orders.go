@@ -138,10 +138,3 @@ func template(a *state.Alloc) *state.Alloc {
 	row.NextAllocation, row.Migrate = "", false
 	return &row
 }
-
-// news reports whether a node is to be told anything: of itself what changed after the index, of its allocations after since. It costs
-// the same however many allocations there are.
-func news(snap *state.Snapshot, nodeID string, index, since uint64) bool {
-	node := snap.Node(nodeID)
-	return node == nil || node.ModifyIndex > index || snap.OrdersOf(nodeID).At > since
-}

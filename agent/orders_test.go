@@ -250,31 +250,32 @@ func TestOrdersForStrangers(t *testing.T) {
 
 func TestNews(t *testing.T) {
 	w := newWorld(t)
-	if !news(w.store.Snapshot(), nodeA, 1<<40, 1<<40) {
-		t.Error("an unknown node has no news: it would wait to be told to register")
+	check := func(what string, index, since uint64, some, urgent bool) {
+		t.Helper()
+		gotSome, gotUrgent := news(w.store.Snapshot(), &api.PollRequest{NodeID: nodeA, Index: index, Since: since})
+		if gotSome != some || gotUrgent != urgent {
+			t.Errorf("%s: news %v, urgent %v; want %v, %v", what, gotSome, gotUrgent, some, urgent)
+		}
 	}
+	check("an unknown node is told to register", w.index, w.index, true, true)
 	w.register(nodeA, 1)
 	registered := w.index
 	w.register(nodeB, 1)
-	if snap := w.store.Snapshot(); news(snap, nodeA, registered, 1) || !news(snap, nodeA, registered-1, 1) {
-		t.Error("news are those after the node's own row changed")
-	}
+	check("nothing has changed", registered, 1, false, false)
+	check("the node's own row has changed", registered-1, 1, true, true)
+	check("the server is behind", w.index+1, 1, false, false)
 	w.place("db", nodeB, 1)
-	if news(w.store.Snapshot(), nodeA, registered, registered) {
-		t.Error("another node's allocation is news")
-	}
+	check("another node's allocation", registered, registered, false, false)
 	mine := w.place("web", nodeA, 1)
-	if snap := w.store.Snapshot(); !news(snap, nodeA, w.index, w.index-1) || news(snap, nodeA, w.index, w.index) {
-		t.Error("an allocation of the node's own is no news, or stays news")
-	}
+	check("one of its own", w.index, w.index-1, true, false)
+	check("one that it knows", w.index, w.index, false, false)
 	told := w.index
 	w.says(nodeA, state.ClientRunning, mine[0])
-	if news(w.store.Snapshot(), nodeA, w.index, told) {
-		t.Error("what the node says itself is news")
-	}
+	check("what the node says itself", w.index, told, false, false)
 	w.stop(mine[0])
-	if !news(w.store.Snapshot(), nodeA, w.index, told) {
-		t.Error("that it is to stop is no news")
+	check("one is to stop", w.index, told, true, false)
+	if some, urgent := news(w.store.Snapshot(), &api.PollRequest{NodeID: nodeA, Index: w.index, Since: w.index, RestoreGeneration: 7}); !some || !urgent {
+		t.Error("a node of another generation is not told so")
 	}
 }
 

@@ -29,6 +29,7 @@ type server struct {
 	fsm   *fsm
 	raft  *consensus.Consensus
 	relay *relay
+	pace  pace
 	term  atomic.Pointer[term] // nil while this server does not lead
 
 	standing atomic.Pointer[standing] // as last noted in this life

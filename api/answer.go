@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -143,11 +144,11 @@ func (c *call) readBody() error {
 	if c.rt.Stream {
 		return nil
 	}
-	data, err := io.ReadAll(c.in)
-	if err != nil {
+	room := bytes.NewBuffer(make([]byte, 0, max(c.r.ContentLength, 0)+bytes.MinRead)) // of which ReadFrom wants so much for the end
+	if _, err := room.ReadFrom(c.in); err != nil {
 		return c.bodyError(err)
 	}
-	c.body = data
+	c.body = room.Bytes()
 	return nil
 }
 

@@ -240,7 +240,7 @@ func (c *Client) call(ctx context.Context, x exchange, out any) (QueryMeta, erro
 	if out == nil {
 		_, err = io.Copy(io.Discard, res.Body)
 	} else {
-		err = json.NewDecoder(res.Body).Decode(out)
+		err = decodeAnswer(res, out)
 	}
 	if err != nil {
 		return meta, fmt.Errorf("read the answer of %s: %w", c.cfg.Addr, err)
@@ -256,7 +256,7 @@ func (c *Client) do(ctx context.Context, x exchange) (*http.Response, error) {
 		return nil, err
 	}
 	cancel := context.CancelFunc(func() {})
-	if limit := x.patience(rt); limit > 0 {
+	if limit := x.patience(rt); limit > 0 && !endsWithin(ctx, limit) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 	}
 	for attempt := 0; ; attempt++ {
@@ -270,6 +270,12 @@ func (c *Client) do(ctx context.Context, x exchange) (*http.Response, error) {
 			return nil, withRequestID(err, x.requestID)
 		}
 	}
+}
+
+// endsWithin reports whether the context ends by itself before that: another timer would be for nothing.
+func endsWithin(ctx context.Context, limit time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) <= limit
 }
 
 // patience is how long to wait for an answer: what the agent may take for it, and some. 0 means without end.
@@ -328,17 +334,7 @@ func (c *Client) request(rt *Route, x exchange) (*http.Request, error) {
 	if u.Path, err = url.PathUnescape(path); err != nil {
 		return nil, fmt.Errorf("make a path of %q: %w", x.id, err)
 	}
-	q := url.Values{}
-	for k, v := range x.query {
-		q[k] = v
-	}
-	if ns := firstOf(x.namespace, c.cfg.Namespace); ns != "" {
-		q.Set("namespace", ns)
-	}
-	if c.cfg.Region != "" {
-		q.Set("region", c.cfg.Region)
-	}
-	u.RawQuery = q.Encode()
+	u.RawQuery = c.queryOf(x).Encode()
 	body := x.stream
 	if x.body != nil {
 		data, err := json.Marshal(x.body)
@@ -347,15 +343,35 @@ func (c *Client) request(rt *Route, x exchange) (*http.Request, error) {
 		}
 		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequest(rt.Method, u.String(), body)
+	req, err := http.NewRequest(rt.Method, "", body)
 	if err != nil {
 		return nil, fmt.Errorf("make the request %s: %w", rt.Name, err)
 	}
+	req.URL, req.Host = &u, u.Host
 	if x.stream != nil {
 		req.ContentLength = x.length
 	}
 	c.header(req.Header, x)
 	return req, nil
+}
+
+// queryOf is an exchange's query with what the client adds to every one.
+func (c *Client) queryOf(x exchange) url.Values {
+	ns := firstOf(x.namespace, c.cfg.Namespace)
+	if ns == "" && c.cfg.Region == "" {
+		return x.query
+	}
+	q := url.Values{}
+	for k, v := range x.query {
+		q[k] = v
+	}
+	if ns != "" {
+		q.Set("namespace", ns)
+	}
+	if c.cfg.Region != "" {
+		q.Set("region", c.cfg.Region)
+	}
+	return q
 }
 
 func (c *Client) header(h http.Header, x exchange) {
@@ -400,7 +416,7 @@ func firstOf(values ...string) string {
 func (c *Client) once(ctx context.Context, rt *Route, req *http.Request) (*http.Response, error) {
 	var sent atomic.Bool // set by the transport's goroutine
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	req = req.Clone(ctx)
+	req = req.WithContext(ctx)
 	if req.GetBody != nil {
 		body, err := req.GetBody()
 		if err != nil {

@@ -25,6 +25,25 @@ func errorOf(addr string, res *http.Response) error {
 	return NewError(CodeInternal, "check that a drover agent listens there", "%s answered %s: %s", addr, res.Status, text)
 }
 
+// maxWhole is up to which length an answer is read as a whole before it is decoded.
+const maxWhole = 1 << 20
+
+// decodeAnswer decodes an answer, and reads it to its end: its connection is used again.
+func decodeAnswer(res *http.Response, out any) error {
+	if n := res.ContentLength; n > 0 && n <= maxWhole {
+		data := make([]byte, n)
+		if _, err := io.ReadFull(res.Body, data); err != nil {
+			return err
+		}
+		return json.Unmarshal(data, out)
+	}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxWhole))
+	return err
+}
+
 // metaOf reads the headers of an answer.
 func metaOf(h http.Header) QueryMeta {
 	index, _ := strconv.ParseUint(h.Get(headerIndex), 10, 64) // absent where there is no index: 0

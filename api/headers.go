@@ -33,7 +33,7 @@ func (c *call) mark(h http.Header) {
 	if c.index > 0 {
 		twice(h, headerIndex, nomadPrefix+"Index", strconv.FormatUint(c.index, 10))
 	}
-	if c.s.b.State != nil && !c.rt.Write {
+	if c.s.b.State != nil && !c.rt.Write && c.rt.Capability != CapNode { // nodes read it in the body
 		_, _, known := c.s.b.Cluster.Leader()
 		twice(h, headerKnownLeader, nomadPrefix+"Knownleader", strconv.FormatBool(known))
 		twice(h, headerLastContact, nomadPrefix+"Lastcontact", strconv.FormatInt(c.s.b.Cluster.LastContact().Milliseconds(), 10))

@@ -49,6 +49,8 @@ type PollRequest struct {
 	Wait              time.Duration // how long to wait for news; at most MaxPollWait. A poll with Since 0 is answered at once
 	Since             uint64        // index up to which the node knows its orders; 0: it asks about everything in Held
 	Held              []HeldAlloc   `json:",omitempty"` // with Since 0, every allocation found on the machine
+
+	Closing <-chan struct{} `json:"-"` // set by the server that was asked: closed when it stops, and waits no longer
 }
 
 // MaxPollWait bounds PollRequest.Wait.

@@ -25,10 +25,8 @@ func protoPoll(c *call, req *PollRequest) (*PollResponse, error) {
 	if err := c.speaksFor(req.NodeID); err != nil {
 		return nil, err
 	}
-	req.Wait = min(max(req.Wait, 0), MaxPollWait)
-	ctx, cancel := c.untilClosing()
-	defer cancel()
-	return c.s.b.Nodes.Poll(ctx, c.caller, req)
+	req.Wait, req.Closing = min(max(req.Wait, 0), MaxPollWait), c.s.life.Done()
+	return c.s.b.Nodes.Poll(c.ctx, c.caller, req)
 }
 
 func protoReport(c *call, req *ReportRequest) (*ReportResponse, error) {

@@ -290,6 +290,8 @@ func (c *call) bound(ctx context.Context) (context.Context, context.CancelFunc) 
 	switch {
 	case c.rt.Write:
 		return context.WithTimeout(ctx, c.s.b.Limits.LeaderWait)
+	case c.rt.Name == routeProtoPoll && c.opts.stale:
+		return ctx, func() {} // answered here, within its own wait: there may be thousands
 	case c.rt.Timeout == 0:
 		return context.WithCancel(ctx)
 	case c.rt.Blocking && c.opts.index > 0:

@@ -74,7 +74,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.profileHeap(ctx); err != nil {
 		return err
 	}
-	if b.rest > 0 {
+	if b.restFor > 0 {
 		if err := b.watchRest(ctx); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ type options struct {
 	steadyOf   int           // copies of each of its jobs
 	limit      time.Duration // without any progress before the run is given up
 	raft       time.Duration // the servers' raft_timeout
-	rest       time.Duration // how long the cluster is watched when everything runs and nothing happens; 0 leaves it out
+	restFor    time.Duration // how long the cluster is watched when everything runs and nothing happens; 0 leaves it out
 	profiles   string        // directory for profiles of the leader and of the agents; "" takes none
 }
 
@@ -53,7 +53,7 @@ func parse() options {
 	flag.IntVar(&o.steadyOf, "steady-count", 10, "copies of each job of the steady phase")
 	flag.DurationVar(&o.limit, "patience", 2*time.Minute, "how long nothing may happen before the run is given up")
 	flag.DurationVar(&o.raft, "raft-timeout", fleet.RaftTimeout, "the servers' raft_timeout: longer where others use the machine too")
-	flag.DurationVar(&o.rest, "rest", 0, "how long to measure the cluster when everything runs and nothing happens; 0 leaves it out")
+	flag.DurationVar(&o.restFor, "rest", 0, "how long to measure the cluster when everything runs and nothing happens; 0 leaves it out")
 	flag.StringVar(&o.profiles, "profiles", "", "directory for processor and heap profiles of the leader, and of the agents' processor time")
 	flag.Parse()
 	return o

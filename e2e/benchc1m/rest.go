@@ -23,8 +23,8 @@ func (b *bench) watchRest(ctx context.Context) error {
 		return err
 	}
 	g, resting := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.profileCPU(resting, "cpu-rest.pprof", b.rest) })
-	g.Go(func() error { return pause(resting, b.rest) })
+	g.Go(func() error { return b.profileCPU(resting, "cpu-rest.pprof", b.restFor) })
+	g.Go(func() error { return pause(resting, b.restFor) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (b *bench) watchRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seconds := b.rest.Seconds()
+	seconds := b.restFor.Seconds()
 	for i := range after.servers {
 		b.idle.servers += (after.servers[i].cpu - before.servers[i].cpu).Seconds() / seconds
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -126,10 +125,8 @@ func simulate(in io.Reader, out io.Writer) (err error) {
 	if err := RaiseFileLimit(uint64(3*o.Plan.Nodes) + 64); err != nil {
 		return err
 	}
-	base, err := api.New(api.Config{Addr: "http://peer.invalid", Retries: -1, HTTPClient: &http.Client{Transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: 3 * o.Plan.Nodes, IdleConnTimeout: 50 * time.Second, DisableCompression: true,
-	}}})
+	wires := newLines()
+	base, err := api.New(api.Config{Addr: "http://peer.invalid", Retries: -1, HTTPClient: &http.Client{Transport: wires}})
 	if err != nil {
 		return err
 	}
@@ -168,6 +165,7 @@ func simulate(in io.Reader, out io.Writer) (err error) {
 		}
 	}
 	cancel()
+	wires.Close()
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
