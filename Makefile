@@ -37,6 +37,9 @@ test: deps-test build $(BIN)/hello ## the whole test suite; names what ran and w
 test-unit: ## everything but e2e
 	$(GO) test -race $$($(GO) list ./... | grep -v /e2e)
 
+properties: ## check the planner's laws on CASES (default 10000) random histories each
+	$(GO) test -timeout 60m ./sched -run 'TestTheLaw|TestMemoryChangesNothing|TestBestIsBest|TestTheAgendaForgetsNobody|TestSpreadMeetsItsTargets' -rapid.checks=$(or $(CASES),10000)
+
 check: ## format, vet, lint limits, import star, documented names, tidy
 	@bash dist/check.sh
 

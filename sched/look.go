@@ -66,6 +66,9 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 		delete(m.looks, key)
 	}
 	lk := &look{view: l.viewOf(a), queue: &queue{keep: l.firstLook + 1}, fresh: true, seen: len(m.log), used: m.uses}
+	for i := range lk.view.classes { // an ask that was placed before has its view still
+		lk.view.classes[i].bucket = nil
+	}
 	if shared {
 		lk.key, lk.queue.keep = key, max(l.firstLook, min(copies, lookMore*l.firstLook))+1
 	} else {

@@ -57,3 +57,23 @@ func TestLooksAreShared(t *testing.T) {
 		t.Errorf("%d looks are remembered, every node was looked at %d times; both should be 1", len(m.looks), m.scans)
 	}
 }
+
+// TestAnAskIsPlacedTwice: a second look for an ask whose look is of no use to others fills buckets of its own.
+func TestAnAskIsPlacedTwice(t *testing.T) {
+	w := newWorld(t, Options{})
+	for i := range 3 {
+		w.node(fmt.Sprintf("n%d", i), func(n *state.Node) { n.Resources.MHzPerCore = 1000 })
+	}
+	j := job("web", func(j *state.Job) {
+		j.TaskGroups[0].Count = 3
+		j.TaskGroups[0].Tasks[0].Resources.CPU, j.TaskGroups[0].Tasks[0].Resources.MilliCores = 0, 500
+	})
+	p := alone(w.snap(), w.now, BinPack)
+	out := p.prepare(diffJob(w.snap(), j, p.shed, w.now))
+	g := out.groups[0]
+	for i := range g.requests {
+		if placed, _ := p.ledger.place(g.ask, out.usage, g.requests[i:i+1], 1); len(placed) != 1 {
+			t.Fatalf("copy %d found no node", i)
+		}
+	}
+}

@@ -31,7 +31,7 @@ const (
 // planner collects what one pass changes, in columns, within the bounds of one plan.
 type planner struct {
 	plan      state.ApplyPlan
-	positions map[string]int // node → position in plan.Nodes
+	positions map[int]int // node's place in the fleet → position in plan.Nodes
 	copies    int
 	bytes     int
 	maxCopies int
@@ -39,7 +39,7 @@ type planner struct {
 }
 
 func newPlanner(maxCopies int) *planner {
-	return &planner{positions: map[string]int{}, maxCopies: maxCopies}
+	return &planner{positions: map[int]int{}, maxCopies: maxCopies}
 }
 
 func (p *planner) empty() bool { return len(p.plan.Records) == 0 && len(p.plan.Blocked) == 0 }
@@ -107,12 +107,13 @@ func stopCost(a *state.Alloc, description string) int {
 	return stopBytes + len(a.ID) + 2*len(description)
 }
 
-// node is the position of a node in the plan.
-func (p *planner) node(n *state.Node) int {
-	pos, known := p.positions[n.ID]
+// node is the position in the plan of the node at a place.
+func (p *planner) node(f *fleet, at int) int {
+	pos, known := p.positions[at]
 	if !known {
+		n := f.nodes[at].node
 		pos = len(p.plan.Nodes)
-		p.positions[n.ID] = pos
+		p.positions[at] = pos
 		p.plan.Nodes = append(p.plan.Nodes, state.NodeRef{ID: n.ID, Generation: n.Generation})
 		p.bytes += nodeBytes + len(n.ID)
 	}
@@ -179,7 +180,7 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 
 func (p *planner) add(rec *state.PlanRecord, f *fleet, r *placement, s shape) {
 	rec.Index = append(rec.Index, r.index)
-	rec.Node = append(rec.Node, p.node(f.nodes[r.pos].node))
+	rec.Node = append(rec.Node, p.node(f, r.pos))
 	rec.Ports = append(rec.Ports, r.ports...)
 	rec.Cores = append(rec.Cores, r.pieces.cores...)
 	rec.Devices = append(rec.Devices, r.pieces.devices...)
