@@ -57,8 +57,13 @@ func (p *peers) each(ctx context.Context, ask func(context.Context, *api.Client)
 // eachWithin gives each server no longer than limit: of a machine that is gone nothing ever comes back, and the others must still
 // have their turn before ctx ends.
 func (p *peers) eachWithin(ctx context.Context, limit time.Duration, ask func(context.Context, *api.Client) error) error {
+	return p.eachOf(ctx, p.servers(), limit, ask)
+}
+
+// eachOf is eachWithin for servers in another order.
+func (p *peers) eachOf(ctx context.Context, servers []string, limit time.Duration, ask func(context.Context, *api.Client) error) error {
 	var errs []error
-	for _, addr := range p.order() {
+	for _, addr := range p.order(servers) {
 		try, cancel := context.WithTimeout(ctx, limit)
 		err := ask(try, p.to(addr))
 		silent := err != nil && (try.Err() != nil || errors.Is(err, api.ErrTimeout) || errors.Is(err, api.ErrUnreachable))
@@ -76,11 +81,11 @@ func (p *peers) eachWithin(ctx context.Context, limit time.Duration, ask func(co
 }
 
 // order is the servers to ask, those that did not answer a moment ago last.
-func (p *peers) order() []string {
+func (p *peers) order(servers []string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var good, bad []string
-	for _, addr := range p.servers() {
+	for _, addr := range servers {
 		if at, ok := p.failed[addr]; ok && time.Since(at) < avoidFor {
 			bad = append(bad, addr)
 		} else {

@@ -19,11 +19,11 @@ func (c *client) poll(ctx context.Context) (registered bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, req.Wait+10*time.Second)
 	defer cancel()
 	var resp *api.PollResponse
-	limit := req.Wait + minLeasePeriod
+	limit, servers := req.Wait+minLeasePeriod, c.a.pollAddrs()
 	if first {
-		limit = tryFor // the leader itself must answer, when there is one
+		limit, servers = tryFor, c.a.serverAddrs() // the leader itself must answer, when there is one
 	}
-	err = c.a.peers.eachWithin(ctx, limit, func(ctx context.Context, peer *api.Client) error {
+	err = c.a.peers.eachOf(ctx, servers, limit, func(ctx context.Context, peer *api.Client) error {
 		var err error
 		resp, err = peer.NodePoll(ctx, req, !first)
 		return err
