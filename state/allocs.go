@@ -53,14 +53,14 @@ func lessOwned(a, b ownedSerial) bool {
 
 func newAllocTable() allocTable {
 	return allocTable{
-		rows: btree.NewMap[uint64, entry[Alloc]](0), byID: btree.NewBTreeGOptions(lessID, btree.Options{NoLocks: true}),
+		rows: btree.NewMap[uint64, entry[Alloc]](treeDegree), byID: btree.NewBTreeGOptions(lessID, btree.Options{NoLocks: true, Degree: treeDegree}),
 		byJob: newOwnerIndex(), byNode: newOwnerIndex(),
 	}
 }
 
 func newOwnerIndex() ownerIndex {
 	return ownerIndex{
-		numbers: btree.NewMap[string, uint64](0), serials: btree.NewBTreeGOptions(lessOwned, btree.Options{NoLocks: true}),
+		numbers: btree.NewMap[string, uint64](treeDegree), serials: btree.NewBTreeGOptions(lessOwned, btree.Options{NoLocks: true, Degree: treeDegree}),
 	}
 }
 

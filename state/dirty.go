@@ -31,9 +31,9 @@ func lessMark(a, b mark) bool {
 }
 
 func newDirtyIndex() dirtyIndex {
-	opts := btree.Options{NoLocks: true}
+	opts := btree.Options{NoLocks: true, Degree: treeDegree}
 	return dirtyIndex{
-		byKey:   btree.NewMap[string, uint64](0),
+		byKey:   btree.NewMap[string, uint64](treeDegree),
 		byIndex: btree.NewBTreeGOptions(lessMark, opts),
 		gone:    btree.NewBTreeGOptions(lessMark, opts),
 	}

@@ -50,7 +50,7 @@ type metaRow struct {
 }
 
 func newSnapshot() *Snapshot {
-	opts := btree.Options{NoLocks: true}
+	opts := btree.Options{NoLocks: true, Degree: treeDegree}
 	return &Snapshot{
 		meta:          metaRow{Level: 1},
 		jobs:          newTable[Job](),
@@ -60,7 +60,7 @@ func newSnapshot() *Snapshot {
 		requests:      newTable[requestRow](),
 		pools:         newTable[NodePool](),
 		images:        newTable[Image](),
-		held:          btree.NewMap[string, Held](0),
+		held:          btree.NewMap[string, Held](treeDegree),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
 		nodesDirty:    newDirtyIndex(),

@@ -1,0 +1,34 @@
+package state
+
+import (
+	"fmt"
+	"testing"
+)
+
+// BenchmarkApplyRegister applies the registrations of new jobs, as the log has them, to a state with thousands.
+func BenchmarkApplyRegister(b *testing.B) {
+	h := newHerd(b)
+	for i := range 5000 {
+		h.must(RegisterJob{RequestID: fmt.Sprintf("r-%d", i), Job: testJob(fmt.Sprintf("job-%d", i), 1)})
+	}
+	var entries [][]byte
+	for i := range 1000 {
+		data, err := Encode(RegisterJob{RequestID: fmt.Sprintf("q-%d", i), Job: testJob(fmt.Sprintf("new-%d", i), 1)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries = append(entries, data)
+	}
+	b.ReportAllocs()
+	base, n := h.snap(), 0
+	for b.Loop() {
+		if n%len(entries) == 0 { // not to grow without end
+			h.store.current.Store(base)
+		}
+		h.index++
+		if _, failed := h.store.Apply(h.index, testTerm, entries[n%len(entries)]).(error); failed {
+			b.Fatal("refused")
+		}
+		n++
+	}
+}
