@@ -62,10 +62,22 @@ func ordersAll(snap *state.Snapshot, req *api.PollRequest, resp *api.PollRespons
 // ordersSince answers what has changed since an index. Rows that were removed since are not among it: they had ended, and the node asks
 // about what is left of them when it names everything.
 func ordersSince(snap *state.Snapshot, req *api.PollRequest, resp *api.PollResponse) {
-	if o := snap.OrdersOf(req.NodeID); max(o.At, o.Ended) <= req.Since {
+	o := snap.OrdersOf(req.NodeID)
+	if max(o.At, o.Ended) <= req.Since {
 		return
 	}
 	runs := runOrders{resp: resp, snap: snap}
+	if max(o.Stopped, o.Ended) <= req.Since { // only some more are to run: a look at each of hundreds costs more than all the rest
+		for a := range snap.NewestByNode(req.NodeID) {
+			if a.CreateIndex <= req.Since {
+				return
+			}
+			if a.IsToRun() {
+				runs.add(a)
+			}
+		}
+		return
+	}
 	for a := range snap.AllocsByNode(req.NodeID) {
 		switch {
 		case a.ModifyIndex <= req.Since:

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -15,7 +16,11 @@ func (c *call) inNamespace(a *state.Alloc) bool {
 }
 
 func listAllocs(c *call, snap *state.Snapshot) ([]AllocListItem, error) {
-	rows := filtered(snap.AllocsByPrefix(c.opts.prefix), c.inNamespace)
+	all := snap.AllocsByPrefix(c.opts.prefix)
+	if from, err := url.PathUnescape(c.opts.nextToken); err == nil && !c.opts.reverse { // a million rows are read in a thousand pages
+		all = snap.AllocsByPrefixFrom(c.opts.prefix, from)
+	}
+	rows := filtered(all, c.inNamespace)
 	return page(c, rows, allocKeyOf, func(a *state.Alloc) AllocListItem { return allocListItem(snap, a) })
 }
 

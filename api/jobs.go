@@ -150,7 +150,7 @@ func planJob(c *call, req *planEnvelope) (*JobPlanResponse, error) {
 }
 
 func listJobAllocs(c *call, snap *state.Snapshot) ([]AllocListItem, error) {
-	rows := filtered(snap.AllocsByJob(c.opts.namespace, c.id()), c.hasPrefix)
+	rows := filtered(byAllocID(snap.AllocsByJob(c.opts.namespace, c.id())), c.hasPrefix)
 	items, err := page(c, rows, allocKeyOf, func(a *state.Alloc) AllocListItem { return allocListItem(snap, a) })
 	if err != nil {
 		return nil, err

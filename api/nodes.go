@@ -26,7 +26,7 @@ func listNodeAllocs(c *call, snap *state.Snapshot) ([]AllocListItem, error) {
 	if snap.Node(c.id()) == nil {
 		return nil, noNode(c.id())
 	}
-	rows := filtered(snap.AllocsByNode(c.id()), func(a *state.Alloc) bool {
+	rows := filtered(byAllocID(snap.AllocsByNode(c.id())), func(a *state.Alloc) bool {
 		return strings.HasPrefix(a.ID, c.opts.prefix) && (!c.query.Has("namespace") || c.inNamespace(a))
 	})
 	return page(c, rows, allocKeyOf, func(a *state.Alloc) AllocListItem { return allocListItem(snap, a) })

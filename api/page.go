@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/drover-io/drover/state"
@@ -70,6 +71,19 @@ func keeps[Row, Item any](c *call) (func(*Item, *Row) (bool, error), error) {
 func jobKeyOf(j *state.Job) string     { return j.Namespace + "\x00" + j.ID }
 func nodeKeyOf(n *state.Node) string   { return n.ID }
 func allocKeyOf(a *state.Alloc) string { return a.ID }
+
+// byAllocID yields allocations in the order of their IDs, as pages need them; the state has those of a job or node in the order in which
+// they were placed.
+func byAllocID(rows iter.Seq[*state.Alloc]) iter.Seq[*state.Alloc] {
+	return func(yield func(*state.Alloc) bool) {
+		sorted := slices.SortedFunc(rows, func(a, b *state.Alloc) int { return strings.Compare(a.ID, b.ID) })
+		for _, a := range sorted {
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
 
 // filtered yields the rows that keep keeps.
 func filtered[Row any](rows iter.Seq[Row], keep func(Row) bool) iter.Seq[Row] {

@@ -380,3 +380,46 @@ func TestCancelledReadEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestPagesOfAllocations: pages of any size hold every allocation once, of all, of a job and of a node.
+func TestPagesOfAllocations(t *testing.T) {
+	runHerd(t, func(t *testing.T, h *herd) {
+		const n = 8
+		h.must(state.RegisterNode{Node: testNode("n1")})
+		h.must(state.RegisterJob{Job: testJob("a", n)})
+		snap := h.agents["s1"].store.Snapshot()
+		plan := state.ApplyPlan{
+			Term: testTerm, Seed: [16]byte{7}, Nodes: []state.NodeRef{{ID: "n1", Generation: snap.Node("n1").Generation}},
+			Records: []state.PlanRecord{{Namespace: "default", JobID: "a", JobModifyIndex: snap.Job("default", "a").JobModifyIndex, TaskGroup: "web"}},
+		}
+		for i := range n {
+			plan.Records[0].Index, plan.Records[0].Node = append(plan.Records[0].Index, i), append(plan.Records[0].Node, 0)
+		}
+		if res := h.must(plan).(state.PlanResult); res.Placed != n {
+			t.Fatalf("placed %+v", res)
+		}
+		c := h.client("s1")
+		for name, list := range map[string]func(context.Context, QueryOptions) ([]AllocListItem, QueryMeta, error){
+			"all": c.Allocations,
+			"of the job": func(ctx context.Context, q QueryOptions) ([]AllocListItem, QueryMeta, error) {
+				return c.JobAllocations(ctx, "a", q)
+			},
+			"of the node": func(ctx context.Context, q QueryOptions) ([]AllocListItem, QueryMeta, error) {
+				return c.NodeAllocations(ctx, "n1", q)
+			},
+		} {
+			for _, reverse := range []bool{false, true} {
+				for _, size := range []int{1, 2, n, n + 1} {
+					all, _, err := All(t.Context(), list, QueryOptions{PerPage: size, Reverse: reverse})
+					seen := map[string]bool{}
+					for _, a := range all {
+						seen[a.ID] = true
+					}
+					if err != nil || len(all) != n || len(seen) != n {
+						t.Errorf("%s in pages of %d, reverse %v: %d, %d different, %v", name, size, reverse, len(all), len(seen), err)
+					}
+				}
+			}
+		}
+	})
+}

@@ -88,7 +88,7 @@ func DefaultConfig() Config {
 		ProposeTimeout:   5 * time.Second,
 		LockTimeout:      2 * time.Second,
 		SnapshotInterval: 5 * time.Second, // to look costs nothing
-		SnapshotBytes:    8 << 20,
+		SnapshotBytes:    32 << 20,
 		TrailingLogs:     10240,
 		TrailingBytes:    64 << 20,
 		SnapshotsKept:    2,

@@ -30,17 +30,17 @@ func TestGrowthIsOfBytes(t *testing.T) {
 	}
 	upTo := g.now()
 	apply(10, 100)
-	g.saved(upTo, 100<<20)
+	g.saved(upTo, 12<<20)
 	if g.due(1) {
-		t.Error("due again right after a snapshot of 100 MiB")
+		t.Error("due again right after a snapshot of 12 MiB")
 	}
-	apply(24, 1<<20)
+	apply(23, 1<<20)
 	if g.due(least) {
-		t.Error("due after less than a fourth of the last snapshot")
+		t.Error("due after less than twice the last snapshot")
 	}
 	apply(2, 1<<20)
 	if !g.due(least) {
-		t.Error("not due after a fourth of the last snapshot")
+		t.Error("not due after twice the last snapshot")
 	}
 	g.restored()
 	if g.due(least) {

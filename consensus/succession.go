@@ -18,7 +18,7 @@ const (
 	graceOfNext = 150 * time.Millisecond
 	// looksAtDead is how often a server looks whether one that refuses connections goes on speaking.
 	looksAtDead = 5
-	// listenFirst is how long a server that was just opened waits to hear from a leader before it asks the others whether there is one.
+	// listenFirst is how long a server that was just founded waits to hear from a leader before it asks the others whether there is one.
 	listenFirst = 200 * time.Millisecond
 	// knockTimeout bounds one question to another server.
 	knockTimeout = 250 * time.Millisecond
@@ -26,7 +26,7 @@ const (
 
 // Raft finds out by silence alone that a leader is gone, and silence has to be long: a leader that a busy machine does not let run
 // must not lose its office, see DefaultConfig. A leader whose process died is not silent: the kernel of its machine closes its
-// connections and refuses new ones. And a server that was just opened, or just bootstrapped, need not wait for a leader that, by the
+// connections and refuses new ones. And a server that was just bootstrapped, or is alone, need not wait for a leader that, by the
 // word of a majority, does not exist. In both cases succession lets the server stand for election at once, in the way in which a
 // leader that leaves asks another one to (TimeoutNow). It is never needed: where it sees nothing, the silence tells.
 type succession struct {
@@ -42,7 +42,9 @@ func (c *Consensus) watchSuccession() {
 
 func (s *succession) run() {
 	ctx := s.c.closing
-	s.begin(ctx)
+	if _, voters := s.rank(""); voters == 1 { // others may have gone on without this one: first it has to find out
+		s.begin(ctx)
+	}
 	for {
 		select {
 		case <-s.hint:

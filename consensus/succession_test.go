@@ -63,9 +63,10 @@ func TestHangingUpIsNoDeath(t *testing.T) {
 	})
 }
 
-// TestOpenedClusterNeedsNoPatience: servers that are opened together have a leader before any of them is tired of waiting, and one that
-// comes back to a leader leaves it alone.
-func TestOpenedClusterNeedsNoPatience(t *testing.T) {
+// TestNewClusterNeedsNoPatience: servers that were founded together have a leader before any of them is tired of waiting, one that is
+// alone leads at once whenever it is opened, and one that comes back to a leader leaves it alone. Several that are opened again wait:
+// their cluster may have gone on without them.
+func TestNewClusterNeedsNoPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		cl := bootstrapped(t, 3, nil)
@@ -83,7 +84,7 @@ func TestOpenedClusterNeedsNoPatience(t *testing.T) {
 		}
 		start = time.Now()
 		l := cl.leader()
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took < DefaultConfig().ElectionTimeout {
 			t.Errorf("servers opened again have a leader after %s", took)
 		}
 		term := l.Term()
@@ -96,6 +97,20 @@ func TestOpenedClusterNeedsNoPatience(t *testing.T) {
 		}
 		if now := cl.leader(); now.id != l.id || now.Term() != term {
 			t.Errorf("%s leads in term %d, want %s in term %d", now.id, now.Term(), l.id, term)
+		}
+	})
+}
+
+func TestLoneServerNeedsNoPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cl := bootstrapped(t, 1, nil)
+		s := cl.leader()
+		cl.stop(s)
+		cl.open(s.id, s.host.IP())
+		start := time.Now()
+		cl.leader()
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it leads after %s", took)
 		}
 	})
 }

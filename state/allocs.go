@@ -2,6 +2,7 @@ package state
 
 import (
 	"iter"
+	"math"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -156,6 +157,17 @@ func (x *ownerIndex) of(owner string) iter.Seq[uint64] {
 	}
 }
 
+// newest yields an owner's allocations, the one created last first.
+func (t *allocTable) newest(x *ownerIndex, owner string) iter.Seq[*Alloc] {
+	return func(yield func(*Alloc) bool) {
+		number, known := x.numbers.Get(owner)
+		if !known {
+			return
+		}
+		x.serials.Descend(ownedSerial{number, math.MaxUint64}, func(o ownedSerial) bool { return o.owner == number && yield(t.at(o.serial)) })
+	}
+}
+
 // owned yields an owner's allocations.
 func (t *allocTable) owned(x *ownerIndex, owner string) iter.Seq[*Alloc] {
 	return func(yield func(*Alloc) bool) {
@@ -181,7 +193,10 @@ func (t *allocTable) created() iter.Seq[*Alloc] {
 const lowestID = "00000000-0000-0000-0000-000000000000"
 
 // prefixed yields the rows whose ID starts with prefix, in the order of the IDs.
-func (t *allocTable) prefixed(prefix string) iter.Seq[*Alloc] {
+func (t *allocTable) prefixed(prefix string) iter.Seq[*Alloc] { return t.prefixedFrom(prefix, "") }
+
+// prefixedFrom is prefixed from an ID on; one that is none is left to the caller to compare.
+func (t *allocTable) prefixedFrom(prefix, first string) iter.Seq[*Alloc] {
 	return func(yield func(*Alloc) bool) {
 		if len(prefix) > len(lowestID) {
 			return
@@ -189,6 +204,9 @@ func (t *allocTable) prefixed(prefix string) iter.Seq[*Alloc] {
 		from, ok := parseID(prefix + lowestID[len(prefix):])
 		if !ok {
 			return
+		}
+		if id, ok := parseID(first); ok && lessID(idSerial{id: from}, idSerial{id: id}) {
+			from = id
 		}
 		t.byID.Ascend(idSerial{id: from}, func(i idSerial) bool {
 			a := t.at(i.serial)

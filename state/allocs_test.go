@@ -157,6 +157,9 @@ func TestAllocTable(t *testing.T) {
 			check("job "+job, slices.Collect(table.owned(&table.byJob, rowKey("", job))), func(r row) bool { return r.job == job })
 		}
 		for _, node := range []string{"x", "y", "z"} {
+			last := slices.Collect(table.newest(&table.byNode, node))
+			slices.Reverse(last)
+			check("newest of "+node, last, func(r row) bool { return r.node == node })
 			check("node "+node, slices.Collect(table.owned(&table.byNode, node)), func(r row) bool { return r.node == node })
 		}
 		var sum uint64

@@ -27,9 +27,10 @@ func (d Digest) Without(allocID string) Digest {
 // Orders is what a node is to be told, in short. Like Held it follows from the rows and is kept beside them; the indexes are those
 // that this server has seen, neither saved nor compared.
 type Orders struct {
-	Run   Digest // the allocations that are to run there, see Alloc.IsToRun
-	At    uint64 // Raft index at which the node was last to be told something: one more is to run, or one no longer
-	Ended uint64 // Raft index at which one of Run last ended by the node's own word, which it need not be told at once
+	Run     Digest // the allocations that are to run there, see Alloc.IsToRun
+	At      uint64 // Raft index at which the node was last to be told something: one more is to run, or one no longer
+	Stopped uint64 // Raft index at which one was last to run no longer
+	Ended   uint64 // Raft index at which one of Run last ended by the node's own word, which it need not be told at once
 }
 
 // IsToRun reports whether the leader wants the allocation to run and its node has not said that it has ended.
@@ -49,7 +50,7 @@ func (o Orders) order(index uint64, old, row *Alloc) Orders {
 		if row != nil && row.DesiredStatus == DesiredRun {
 			o.Ended = index
 		} else {
-			o.At = index
+			o.At, o.Stopped = index, index
 		}
 	}
 	return o

@@ -10,23 +10,28 @@ import (
 // checkOrders: a node is to be told something exactly when one more allocation is to run on it, or one no longer by the leader's word.
 func checkOrders(t rapid.TB, old, now *Snapshot) {
 	for n := range now.Nodes() {
-		told, ended := false, false
+		told, ended, stopped := false, false, false
 		for a := range now.AllocsByNode(n.ID) {
 			b := old.Alloc(a.ID)
 			ran := b != nil && b.IsToRun()
 			told = told || a.IsToRun() != ran && (a.IsToRun() || a.TerminalDesired())
 			ended = ended || ran && !a.IsToRun() && !a.TerminalDesired()
+			stopped = stopped || ran && !a.IsToRun() && a.TerminalDesired()
 		}
 		for a := range old.AllocsByNode(n.ID) {
-			told = told || a.IsToRun() && now.Alloc(a.ID) == nil
+			gone := a.IsToRun() && now.Alloc(a.ID) == nil
+			told, stopped = told || gone, stopped || gone
 		}
 		before, after := old.OrdersOf(n.ID), now.OrdersOf(n.ID)
-		want := Orders{Run: after.Run, At: before.At, Ended: before.Ended}
+		want := Orders{Run: after.Run, At: before.At, Ended: before.Ended, Stopped: before.Stopped}
 		if told {
 			want.At = now.Index()
 		}
 		if ended {
 			want.Ended = now.Index()
+		}
+		if stopped {
+			want.Stopped = now.Index()
 		}
 		if after != want {
 			t.Fatalf("orders of node %s were %+v and are %+v, want %+v", n.ID, before, after, want)

@@ -198,6 +198,11 @@ func (s *Snapshot) Allocs() iter.Seq[*Alloc] { return s.allocs.all() }
 // AllocsByPrefix yields the allocations whose ID starts with prefix.
 func (s *Snapshot) AllocsByPrefix(prefix string) iter.Seq[*Alloc] { return s.allocs.prefixed(prefix) }
 
+// AllocsByPrefixFrom is AllocsByPrefix without the IDs before one, which a reader of pages has seen.
+func (s *Snapshot) AllocsByPrefixFrom(prefix, id string) iter.Seq[*Alloc] {
+	return s.allocs.prefixedFrom(prefix, id)
+}
+
 // AllocCount is the number of allocations.
 func (s *Snapshot) AllocCount() int { return s.allocs.rows.Len() }
 
@@ -209,6 +214,11 @@ func (s *Snapshot) AllocsByJob(namespace, id string) iter.Seq[*Alloc] {
 // AllocsByNode yields a node's allocations in the order in which they were placed.
 func (s *Snapshot) AllocsByNode(id string) iter.Seq[*Alloc] {
 	return s.allocs.owned(&s.allocs.byNode, id)
+}
+
+// NewestByNode yields a node's allocations, the one placed last first.
+func (s *Snapshot) NewestByNode(id string) iter.Seq[*Alloc] {
+	return s.allocs.newest(&s.allocs.byNode, id)
 }
 
 // JobsDirtySince yields the jobs whose row, allocations or allocations' nodes changed after index, or that a dropped copy of a
