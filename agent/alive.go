@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// watchEvery is how often the leader looks at the leases.
+	// watchEvery is how often the leader looks at the leases, or watchPart times in a lease period when that is less often: with 5,000
+	// nodes a look takes 7 ms.
 	watchEvery = 250 * time.Millisecond
+	watchPart  = 4
 	// agreeing is how many probe rounds in a row must say the same before it is evidence.
 	agreeing = 2
 )
@@ -87,16 +89,17 @@ func (w *watchkeeper) hint() {
 // run looks at the leases until ctx ends. For its first three lease periods it judges nobody: nodes need that long to find the
 // new leader.
 func (w *watchkeeper) run(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
+	next := time.NewTimer(watchEvery)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-next.C:
 		case <-w.look:
 		}
 		w.round(ctx)
+		next.Reset(max(watchEvery, leasePeriod(w.t.s.store.Snapshot().NodeCount())/watchPart))
 	}
 }
 

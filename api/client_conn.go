@@ -9,6 +9,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	fastjson "github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // errorOf reads the error that an agent answered.
@@ -35,7 +38,10 @@ func decodeAnswer(res *http.Response, out any) error {
 		if _, err := io.ReadFull(res.Body, data); err != nil {
 			return err
 		}
-		return json.Unmarshal(data, out)
+		if fastjson.Unmarshal(data, out, jsonv1.DefaultOptionsV1()) == nil {
+			return nil
+		}
+		return json.Unmarshal(data, out) // it says what is wrong
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
 		return err
