@@ -15,7 +15,7 @@ const (
 	busyBytes = 8 << 20
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
 	busyLooks = 2
-	// calmLooks is how many looks in a row with less than a quarter of busyBytes end it.
+	// calmLooks is how many looks in a row with less than a quarter of busyBytes, or less than a 64th of what is alive, end it.
 	calmLooks = 20
 	// roomWhenBusy is what the heap may grow by before it is collected, however small it is.
 	roomWhenBusy = 128 << 20
@@ -37,7 +37,7 @@ func (t *tender) look(allocated, alive uint64) int {
 	} else {
 		t.busy = 0
 	}
-	if allocated >= busyBytes/4 {
+	if allocated >= max(busyBytes/4, alive/64) {
 		t.calm = 0
 	} else {
 		t.calm++
@@ -65,7 +65,8 @@ func tendGarbage(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
 	t, last, set := &tender{percent: usualPercent}, uint64(0), usualPercent
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
@@ -79,7 +80,8 @@ func tendGarbage(ctx context.Context) {
 		allocated, alive := samples[0].Value.Uint64(), samples[1].Value.Uint64()
 		percent := t.look(allocated-last, alive)
 		last = allocated
-		tidy := t.tidies(alive, samples[2].Value.Uint64())
+		used := samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64() // what the heap has of the machine
+		tidy := t.tidies(alive, used)
 		if percent != set {
 			debug.SetGCPercent(percent)
 			tidy = tidy || percent == usualPercent

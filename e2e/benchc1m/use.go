@@ -64,7 +64,7 @@ func (b *bench) use(ctx context.Context) (u usage, err error) {
 }
 
 // restFor is how long servers rest before their memory is read: a calm agent gives back what a burst of work left behind.
-const restFor = 16 * time.Second
+const restFor = 25 * time.Second
 
 // rest waits, and reads the servers' memory again.
 func (b *bench) rest(ctx context.Context, u *usage) error {
