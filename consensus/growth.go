@@ -13,7 +13,7 @@ const (
 	// entryWeight is what an entry counts for beside its bytes: it takes room in the file and time to read, however small it is.
 	entryWeight = 512
 	// timesSnapshot is how many times the last snapshot's size the log grows by before the next one. Writing out a state of a million
-	// allocations takes 5 s of a processor: while a million were placed, with a fourth of the size instead of twice, that was a fifth to
+	// allocations takes seconds of a processor: while a million were placed, with a fourth of the size instead of twice, that was a fifth to
 	// a third of what each server did.
 	timesSnapshot = 2
 	// mostGrowth bounds it: what is behind the snapshot is replayed when the server starts, 64 MiB in some 5 s.

@@ -15,7 +15,8 @@ const (
 	busyBytes = 8 << 20
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
 	busyLooks = 2
-	// calmLooks is how many looks in a row with less than a quarter of busyBytes, or less than a 64th of what is alive, end it.
+	// calmLooks is how many looks in a row with less than a quarter of busyBytes, or less than a 256th of what is alive, end it: an agent that
+	// gives its garbage back answers nobody for a second or more, so it must have nothing else to do.
 	calmLooks = 20
 	// roomWhenBusy is what the heap may grow by before it is collected, however small it is.
 	roomWhenBusy = 128 << 20
@@ -37,7 +38,7 @@ func (t *tender) look(allocated, alive uint64) int {
 	} else {
 		t.busy = 0
 	}
-	if allocated >= max(busyBytes/4, alive/64) {
+	if allocated >= max(busyBytes/4, alive/256) {
 		t.calm = 0
 	} else {
 		t.calm++
