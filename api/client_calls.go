@@ -127,7 +127,7 @@ func (c *Client) Allocations(ctx context.Context, q QueryOptions) ([]AllocListIt
 func (c *Client) Allocation(ctx context.Context, id string, q QueryOptions) (*AllocView, QueryMeta, error) {
 	v, meta, err := readInto[*AllocView](ctx, c, routeAlloc, id, q, nil)
 	if err == nil && (v == nil || !v.Whole()) {
-		return nil, meta, NewError(CodeInternal, "", "the agent's answer is no allocation")
+		return nil, meta, NewError(CodeInternal, "check that the agent and this program are of the same version", "the agent's answer to allocation %s is none", id)
 	}
 	return v, meta, err
 }

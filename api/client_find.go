@@ -9,6 +9,7 @@ import (
 // All reads every page of a list: all, err := api.All(ctx, c.Jobs, api.QueryOptions{}).
 func All[T any](ctx context.Context, list func(context.Context, QueryOptions) ([]T, QueryMeta, error), q QueryOptions) ([]T, QueryMeta, error) {
 	var all []T
+	seen := map[string]bool{}
 	for {
 		items, meta, err := list(ctx, q)
 		if err != nil {
@@ -18,6 +19,11 @@ func All[T any](ctx context.Context, list func(context.Context, QueryOptions) ([
 		if meta.NextToken == "" {
 			return all, meta, nil
 		}
+		if seen[meta.NextToken] { // or a server that is wrong would be asked for ever
+			return nil, meta, NewError(CodeInternal, "check that the agent and this program are of the same version",
+				"the agent's pages go in a circle: %q follows twice", meta.NextToken)
+		}
+		seen[meta.NextToken] = true
 		q.NextToken, q.Index = meta.NextToken, 0
 	}
 }

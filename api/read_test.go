@@ -423,3 +423,16 @@ func TestPagesOfAllocations(t *testing.T) {
 		}
 	})
 }
+
+// TestPagesInACircle: a server whose pages never end is not asked for ever.
+func TestPagesInACircle(t *testing.T) {
+	asked := 0
+	_, _, err := All(t.Context(), func(context.Context, QueryOptions) ([]int, QueryMeta, error) {
+		asked++
+		return []int{asked}, QueryMeta{NextToken: fmt.Sprint(asked % 3)}, nil
+	}, QueryOptions{})
+	wantCode(t, err, CodeInternal)
+	if asked > 4 {
+		t.Errorf("asked %d times", asked)
+	}
+}
