@@ -223,7 +223,7 @@ func (f *watched) run(ctx context.Context, r *rig) error {
 		return err
 	}
 	defer all.close()
-	if err := pause(ctx, idleFor); err != nil {
+	if err := fleet.Pause(ctx, idleFor); err != nil {
 		return err
 	}
 	after, err := r.leader.Usage()
@@ -284,16 +284,4 @@ func gauges(ctx context.Context, s *fleet.Server, names ...string) (map[string]f
 		}
 	}
 	return out, nil
-}
-
-// pause waits, or returns why ctx ended.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -51,7 +51,7 @@ func (b *bench) run(ctx context.Context) error {
 	if _, err := b.servers.WaitQuiet(ctx, time.Minute, still); err != nil {
 		return fmt.Errorf("wait until the nodes are registered everywhere: %w", err)
 	}
-	err := pause(ctx, restFor)
+	err := fleet.Pause(ctx, restFor)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (b *bench) register(ctx context.Context, i int, req *api.JobRegisterRequest
 		if refused || ctx.Err() != nil || time.Now().After(until) {
 			return fmt.Errorf("register job %s: %w", req.Job.ID, err)
 		}
-		if err := pause(ctx, lookEvery); err != nil {
+		if err := fleet.Pause(ctx, lookEvery); err != nil {
 			return err
 		}
 	}
@@ -173,7 +173,7 @@ func (b *bench) watch(ctx context.Context, began time.Time) error {
 		if time.Since(moved) > b.limit {
 			return b.stuck(ctx, now)
 		}
-		if err := pause(ctx, lookEvery); err != nil {
+		if err := fleet.Pause(ctx, lookEvery); err != nil {
 			return err
 		}
 	}
@@ -240,16 +240,4 @@ func (b *bench) killTheLeader(ctx context.Context) (at time.Time, err error) {
 	at = time.Now()
 	fmt.Printf("killed the leader, %s, and started it again\n", l.Name)
 	return at, l.Start()
-}
-
-// pause waits, or returns why ctx ended.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/drover-io/drover/e2e/fleet"
 )
 
 // idle is what the cluster does while everything runs and nothing happens.
@@ -24,7 +26,7 @@ func (b *bench) watchRest(ctx context.Context) error {
 	}
 	g, resting := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.profileCPU(resting, "cpu-rest.pprof", b.restFor) })
-	g.Go(func() error { return pause(resting, b.restFor) })
+	g.Go(func() error { return fleet.Pause(resting, b.restFor) })
 	if err := g.Wait(); err != nil {
 		return err
 	}

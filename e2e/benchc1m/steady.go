@@ -75,7 +75,7 @@ func (b *bench) arrived(ctx context.Context, base int64, copies int) error {
 		if time.Since(moved) > b.limit {
 			return fmt.Errorf("the agents have %d of the %d copies of the steady phase, and nothing happened for %s", c.Held-base, copies, b.limit)
 		}
-		if err := pause(ctx, lookEvery); err != nil {
+		if err := fleet.Pause(ctx, lookEvery); err != nil {
 			return err
 		}
 	}

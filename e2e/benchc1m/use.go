@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/drover-io/drover/e2e/fleet"
 )
 
 // usage is what everything had used at one moment.
@@ -68,7 +70,7 @@ const restFor = 25 * time.Second
 
 // rest waits, and reads the servers' memory again.
 func (b *bench) rest(ctx context.Context, u *usage) error {
-	if err := pause(ctx, restFor); err != nil {
+	if err := fleet.Pause(ctx, restFor); err != nil {
 		return err
 	}
 	now, err := b.use(ctx)

@@ -74,7 +74,7 @@ func (s *simulated) pollLoop(ctx context.Context) error {
 			continue
 		}
 		s.count.note(ctx, err)
-		if pause(ctx, wait) != nil {
+		if Pause(ctx, wait) != nil {
 			break
 		}
 		wait = min(2*wait, retryMax)
@@ -258,7 +258,7 @@ func (s *simulated) reportLoop(ctx context.Context) error {
 				break
 			}
 			s.count.note(ctx, err)
-			if err := pause(ctx, wait); err != nil {
+			if err := Pause(ctx, wait); err != nil {
 				return err
 			}
 		}
@@ -312,8 +312,8 @@ func wake(c chan struct{}) {
 	}
 }
 
-// pause waits, or returns why ctx ended.
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits, or returns why ctx ended.
+func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -142,7 +142,7 @@ func simulate(in io.Reader, out io.Writer) (err error) {
 		all.agents = append(all.agents, s)
 		g.Go(func() error {
 			// Spread over the first lease period, or their polls would come in bursts for ever.
-			if err := pause(ctx, time.Duration(i)*time.Millisecond); err != nil {
+			if err := Pause(ctx, time.Duration(i)*time.Millisecond); err != nil {
 				return err
 			}
 			return s.run(ctx)
