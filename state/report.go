@@ -140,7 +140,7 @@ func (p *packer) take(a *AllocReport, id idKey) *packed {
 // takeRun adds a run of the node at a position.
 func (p *packer) takeRun(r *ReportRun, node int) {
 	ids, ok := r.ids()
-	if !ok {
+	if !ok { // NewsIn refuses a report with such a run before it gets here
 		return
 	}
 	g, times := p.group(r.Status, r.Description, r.Tasks)
