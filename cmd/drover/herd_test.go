@@ -146,6 +146,13 @@ func (h *herd) ready() *herd {
 		}
 		return err
 	})
+	h.wait("a well agent", func(ctx context.Context) error { // the servers know that it is registered before it does
+		got, err := h.api.AgentHealth(ctx)
+		if err == nil && (got.Server != nil && !got.Server.OK || got.Client != nil && !got.Client.OK) {
+			err = fmt.Errorf("server: %+v, client: %+v", got.Server, got.Client)
+		}
+		return err
+	})
 	return h
 }
 
