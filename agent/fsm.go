@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/consensus"
 	"github.com/drover-io/drover/state"
 )
 
@@ -29,17 +30,42 @@ type fsm struct {
 	ring []api.HashReading
 }
 
-// Apply applies one entry. Called by one goroutine.
-func (f *fsm) Apply(index, term uint64, data []byte) any {
-	result := f.store.Apply(index, term, data)
-	if f.count != nil {
-		f.count(data)
+// Apply applies entries. Called by one goroutine.
+func (f *fsm) Apply(entries []consensus.Committed) []any {
+	results := make([]any, 0, len(entries))
+	for len(entries) > 0 {
+		n := f.untilReading(entries)
+		batch := make([]state.Entry, n)
+		for i, e := range entries[:n] {
+			batch[i] = state.Entry(e)
+		}
+		results = append(results, f.store.ApplyAll(batch)...)
+		f.read(entries[n-1].Index)
+		if f.count != nil {
+			for _, e := range entries[:n] {
+				f.count(e.Data)
+			}
+		}
+		entries = entries[n:]
 	}
-	if err, failed := result.(error); failed && errors.Is(err, state.ErrOutgrown) {
-		f.outgrown(err)
+	for _, r := range results {
+		if err, failed := r.(error); failed && errors.Is(err, state.ErrOutgrown) {
+			f.outgrown(err)
+		}
 	}
-	f.read(index)
-	return result
+	return results
+}
+
+// untilReading is how many of the entries may be applied together: up to the next one at which the hash is to be read.
+func (f *fsm) untilReading(entries []consensus.Committed) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, e := range entries {
+		if e.Index >= f.next {
+			return i + 1
+		}
+	}
+	return len(entries)
 }
 
 // read takes a reading at the first entry at or after each multiple of hashEvery: the same entries on every server, since all

@@ -17,7 +17,13 @@ import (
 // blank is an FSM that only counts.
 type blank struct{ applied atomic.Uint64 }
 
-func (b *blank) Apply(uint64, uint64, []byte) any { return b.applied.Add(1) }
+func (b *blank) Apply(entries []Committed) []any {
+	results := make([]any, len(entries))
+	for i := range results {
+		results[i] = b.applied.Add(1)
+	}
+	return results
+}
 
 func (b *blank) Snapshot() func(io.Writer) error { return func(io.Writer) error { return nil } }
 

@@ -28,7 +28,14 @@ type journal struct {
 	terms []uint64
 }
 
-func (j *journal) Apply(_, term uint64, data []byte) any {
+func (j *journal) Apply(entries []Committed) (results []any) {
+	for _, e := range entries {
+		results = append(results, j.apply(e.Term, e.Data))
+	}
+	return results
+}
+
+func (j *journal) apply(term uint64, data []byte) any {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, string(data))

@@ -17,13 +17,21 @@ const MaxProposal = 1 << 20
 
 // FSM is what the log is applied to. Every server applies the same entries in the same order.
 type FSM interface {
-	// Apply applies one committed entry and returns its result, which may be an error value. It must not keep or change data.
-	Apply(index, term uint64, data []byte) any
+	// Apply applies committed entries in their order and returns the result of each, which may be an error value. Entries that were
+	// applied together on one server may come apart on another. It must not keep or change their data.
+	Apply(entries []Committed) []any
 	// Snapshot returns a function that writes the state as it is at the moment of the call. The call itself costs nothing and
 	// may come from any goroutine; the function may run long, beside Apply.
 	Snapshot() (save func(io.Writer) error)
 	// Restore replaces the whole state by what r holds. On an error the old state stays.
 	Restore(r io.Reader) error
+}
+
+// Committed is one committed command of the log.
+type Committed struct {
+	Index uint64
+	Term  uint64
+	Data  []byte
 }
 
 // Config says who a server is and what it works with. Durations must be the same on all servers of a cluster.

@@ -39,14 +39,22 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	if m.committed != nil {
 		m.committed()
 	}
-	results := make([]any, len(logs))
-	for i, l := range logs {
+	results, entries := make([]any, len(logs)), make([]Committed, 0, len(logs))
+	for _, l := range logs {
 		m.growth.add(len(l.Data))
 		if l.Type == raft.LogCommand {
-			results[i] = m.fsm.Apply(l.Index, l.Term, l.Data)
+			entries = append(entries, Committed{Index: l.Index, Term: l.Term, Data: l.Data})
 		}
-		m.applied.Store(l.Index)
 	}
+	if len(entries) > 0 {
+		applied := m.fsm.Apply(entries)
+		for i, l := range logs {
+			if l.Type == raft.LogCommand {
+				results[i], applied = applied[0], applied[1:]
+			}
+		}
+	}
+	m.applied.Store(logs[len(logs)-1].Index)
 	m.changed()
 	return results
 }

@@ -11,8 +11,14 @@ func (s *Snapshot) ClientStatus(a *Alloc) string {
 	if a.TerminalClient() {
 		return a.ClientStatus
 	}
-	n := s.nodes.get(a.NodeID)
+	return a.shownOn(s.nodes.get(a.NodeID))
+}
+
+// shownOn is Snapshot.ClientStatus of an allocation whose node is n, nil for one that is gone.
+func (a *Alloc) shownOn(n *Node) string {
 	switch {
+	case a.TerminalClient():
+		return a.ClientStatus
 	case n == nil || n.Status == NodeStatusDown:
 		return ClientLost
 	case n.Status == NodeStatusDisconnected:

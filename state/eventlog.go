@@ -33,7 +33,7 @@ type loggedEntry struct {
 // events makes the entry's events, or returns those made before. The caller holds the log's lock.
 func (e *loggedEntry) events() *EventBatch {
 	if e.changes != nil {
-		e.batch = EventBatch{Index: e.index, Time: e.next.meta.LatestTime, Events: eventsBetween(e.prev, e.next, e.changes)}
+		e.batch = EventBatch{Index: e.index, Time: e.next.meta.LatestTime, Events: eventsBetween(&before{base: e.prev, meta: e.prev.meta}, e.next, e.changes)}
 		e.prev, e.next, e.changes = nil, nil, nil
 	}
 	return &e.batch
@@ -112,14 +112,21 @@ func (l *eventLog) record(prev, next *Snapshot, c *changes) {
 	if !c.any() {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	entry := loggedEntry{index: next.index, size: c.rows(), prev: prev, next: next, changes: c}
 	if entry.size <= eagerRows {
 		entry.events()
 	}
-	l.entries = append(l.entries, entry)
-	l.count += entry.size
+	l.append([]loggedEntry{entry})
+}
+
+// append adds the newest entries and drops the oldest.
+func (l *eventLog) append(entries []loggedEntry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, entries...)
+	for i := range entries {
+		l.count += entries[i].size
+	}
 	for l.count > maxEvents && len(l.entries) > 1 {
 		oldest := &l.entries[0]
 		l.count -= oldest.size

@@ -85,7 +85,7 @@ type EventBatch struct {
 }
 
 // eventsBetween is what an entry changed, from its list of changes: rows in the order of their first change, each once.
-func eventsBetween(prev, next *Snapshot, c *changes) []Event {
+func eventsBetween(prev *before, next *Snapshot, c *changes) []Event {
 	b := eventBuilder{prev: prev, next: next, seen: map[string]bool{}}
 	if c.meta {
 		b.cluster()
@@ -112,9 +112,10 @@ func eventsBetween(prev, next *Snapshot, c *changes) []Event {
 }
 
 type eventBuilder struct {
-	prev, next *Snapshot
-	seen       map[string]bool // topic and key
-	events     []Event
+	prev   *before
+	next   *Snapshot
+	seen   map[string]bool // topic and key
+	events []Event
 }
 
 func (b *eventBuilder) add(topic, kind, namespace, key string, p EventPayload) {
@@ -141,7 +142,7 @@ func (b *eventBuilder) cluster() {
 }
 
 func (b *eventBuilder) job(k JobKey) {
-	was, is := b.prev.Job(k.Namespace, k.ID), b.next.Job(k.Namespace, k.ID)
+	was, is := b.prev.job(k.Namespace, k.ID), b.next.Job(k.Namespace, k.ID)
 	if was == is || !b.first(TopicJob, rowKey(k.Namespace, k.ID)) {
 		return
 	}
@@ -159,7 +160,7 @@ func (b *eventBuilder) job(k JobKey) {
 }
 
 func (b *eventBuilder) node(id string) {
-	was, is := b.prev.Node(id), b.next.Node(id)
+	was, is := b.prev.node(id), b.next.Node(id)
 	if was == is || !b.first(TopicNode, id) {
 		return
 	}
@@ -177,7 +178,7 @@ func (b *eventBuilder) node(id string) {
 }
 
 func (b *eventBuilder) pool(name string) {
-	was, is := b.prev.NodePool(name), b.next.NodePool(name)
+	was, is := b.prev.nodePool(name), b.next.NodePool(name)
 	if was == is || !b.first(TopicNodePool, name) {
 		return
 	}
@@ -189,7 +190,7 @@ func (b *eventBuilder) pool(name string) {
 }
 
 func (b *eventBuilder) image(digest string) {
-	was, is := b.prev.Image(digest), b.next.Image(digest)
+	was, is := b.prev.image(digest), b.next.Image(digest)
 	if was == is || !b.first(TopicImage, digest) {
 		return
 	}
@@ -201,31 +202,31 @@ func (b *eventBuilder) image(digest string) {
 }
 
 func (b *eventBuilder) alloc(id string) {
-	was, is := b.prev.Alloc(id), b.next.Alloc(id)
+	was, is := b.prev.alloc(id), b.next.Alloc(id)
 	if was == is || !b.first(TopicAllocation, id) {
 		return
 	}
-	kind, row, of := EventAllocUpdated, is, b.next
+	kind, row, status := EventAllocUpdated, is, b.next.ClientStatus
 	switch {
 	case is == nil:
-		kind, row, of = EventAllocRemoved, was, b.prev
+		kind, row, status = EventAllocRemoved, was, b.prev.clientStatus
 	case was == nil:
 		kind = EventAllocCreated
 	case was.DesiredStatus != is.DesiredStatus:
 		kind = EventAllocDesired
 	}
-	b.add(TopicAllocation, kind, row.Namespace, id, EventPayload{Allocation: of.asShown(row)})
+	b.add(TopicAllocation, kind, row.Namespace, id, EventPayload{Allocation: row.as(status(row))})
 }
 
 // shown tells of allocations that became lost, unknown, or what they were, because their node's status changed.
 func (b *eventBuilder) shown(nodeID string) {
-	was, is := b.prev.Node(nodeID), b.next.Node(nodeID)
+	was, is := b.prev.node(nodeID), b.next.Node(nodeID)
 	if was != nil && is != nil && was.Status == is.Status {
 		return
 	}
 	for a := range b.next.AllocsByNode(nodeID) {
-		old := b.prev.Alloc(a.ID)
-		if old == nil || b.prev.ClientStatus(old) == b.next.ClientStatus(a) || !b.first(TopicAllocation, a.ID) {
+		old := b.prev.alloc(a.ID)
+		if old == nil || b.prev.clientStatus(old) == b.next.ClientStatus(a) || !b.first(TopicAllocation, a.ID) {
 			continue
 		}
 		b.add(TopicAllocation, EventAllocUpdated, a.Namespace, a.ID, EventPayload{Allocation: b.next.asShown(a)})
@@ -233,8 +234,9 @@ func (b *eventBuilder) shown(nodeID string) {
 }
 
 // asShown is an allocation's row with its status derived.
-func (s *Snapshot) asShown(a *Alloc) *Alloc {
-	status := s.ClientStatus(a)
+func (s *Snapshot) asShown(a *Alloc) *Alloc { return a.as(s.ClientStatus(a)) }
+
+func (a *Alloc) as(status string) *Alloc {
 	if status == a.ClientStatus {
 		return a
 	}

@@ -32,13 +32,9 @@ func (s *Store) Snapshot() *Snapshot { return s.current.Load() }
 // The index advances in both cases. ErrOutgrown means that this server cannot go on.
 func (s *Store) Apply(index, term uint64, data []byte) any {
 	cmd, err := Decode(data)
-	if err != nil {
-		s.writing.Lock()
-		defer s.writing.Unlock()
-		s.swap(s.Snapshot().at(index), &changes{})
-		return fmt.Errorf("decode entry %d: %w", index, err)
-	}
-	return s.ApplyCommand(index, term, cmd)
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.applyDecoded(Entry{Index: index, Term: term}, cmd, err)
 }
 
 // ApplyCommand is Apply without decoding, for tests and simulations. The store keeps what cmd refers to: do not change it
@@ -46,9 +42,7 @@ func (s *Store) Apply(index, term uint64, data []byte) any {
 func (s *Store) ApplyCommand(index, term uint64, cmd Command) any {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	next, result, changed := s.Snapshot().apply(index, term, cmd)
-	s.swap(next, changed)
-	return result
+	return s.applyDecoded(Entry{Index: index, Term: term}, cmd, nil)
 }
 
 // With returns the snapshot that applying cmd would lead to, and the command's result. The receiver does not change; nothing

@@ -154,6 +154,13 @@ func (c *changes) any() bool {
 	return c.meta || c.dirty || len(c.jobs) > 0 || len(c.nodes) > 0 || len(c.pools) > 0 || len(c.allocs) > 0 || len(c.images) > 0
 }
 
+// add adds what another transaction changed, but for the nodes' orders.
+func (c *changes) add(o *changes) {
+	c.meta, c.dirty = c.meta || o.meta, c.dirty || o.dirty
+	c.jobs, c.nodes, c.pools = append(c.jobs, o.jobs...), append(c.nodes, o.nodes...), append(c.pools, o.pools...)
+	c.images, c.allocs = append(c.images, o.images...), append(c.allocs, o.allocs...)
+}
+
 // rows is how many rows changed, at least 1: each counts as often as it changed.
 func (c *changes) rows() int {
 	return max(1, len(c.jobs)+len(c.nodes)+len(c.pools)+len(c.images)+len(c.allocs))

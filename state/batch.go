@@ -1,0 +1,219 @@
+package state
+
+import "fmt"
+
+// Entry is one entry of the Raft log.
+type Entry struct {
+	Index uint64
+	Term  uint64
+	Data  []byte // an encoded command
+}
+
+// ApplyAll applies entries in their order and returns their results: what Apply would have done and returned for one after the
+// other. Small ones that follow each other share one transaction, so that the paths in the trees that they change are copied once;
+// nobody sees the state between them.
+func (s *Store) ApplyAll(entries []Entry) []any {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	b := batch{s: s, results: make([]any, 0, len(entries))}
+	for _, e := range entries {
+		b.apply(e)
+	}
+	b.commit()
+	return b.results
+}
+
+// batch is some entries being applied. The store's lock is held.
+type batch struct {
+	s       *Store
+	results []any // of every entry so far
+
+	shared  []Entry   // entries of the transaction that is open
+	next    *Snapshot // what they lead to; nil while none is open
+	before  before    // the state before the next entry
+	changes changes   // of all of them
+	logged  []loggedEntry
+}
+
+func (b *batch) apply(e Entry) {
+	cmd, err := Decode(e.Data)
+	if err != nil || extent(cmd) > eagerRows {
+		b.commit()
+		b.results = append(b.results, b.s.applyDecoded(e, cmd, err))
+		return
+	}
+	if b.next == nil {
+		base := b.s.Snapshot()
+		b.next, b.before = base.clone(), before{base: base, meta: base.meta}
+	}
+	b.shared = append(b.shared, e)
+	t := &tx{next: b.next, index: e.Index, term: e.Term}
+	t.next.index = e.Index
+	result, err := t.run(cmd)
+	if err != nil {
+		b.redo()
+		return
+	}
+	b.next, b.results = t.next, append(b.results, result)
+	t.changes.meta = b.before.meta.announced() != b.next.meta.announced()
+	b.note(&t.changes)
+}
+
+// redo throws the open transaction away, which its last entry may have written to before it failed, and applies its entries one by
+// one. Commands are decoded anew: rows may share memory with the old ones.
+func (b *batch) redo() {
+	entries := b.shared
+	b.results = b.results[:len(b.results)-(len(entries)-1)]
+	*b = batch{s: b.s, results: b.results}
+	for _, e := range entries {
+		cmd, err := Decode(e.Data)
+		b.results = append(b.results, b.s.applyDecoded(e, cmd, err))
+	}
+}
+
+// note keeps what one entry changed: its events, which need the rows as they were before, and whom to wake at the end.
+func (b *batch) note(c *changes) {
+	if c.any() {
+		b.logged = append(b.logged, loggedEntry{index: b.next.index, size: c.rows(), batch: EventBatch{
+			Index: b.next.index, Time: b.next.meta.LatestTime, Events: eventsBetween(&b.before, b.next, c),
+		}})
+	}
+	b.before.pass(b.next, c)
+	b.changes.add(c)
+}
+
+// commit makes the open transaction the current state.
+func (b *batch) commit() {
+	if b.next == nil {
+		return
+	}
+	next, from := b.next, b.before.base.index
+	b.changes.orders = func(nodeID string) bool { return next.OrdersOf(nodeID).At > from }
+	b.s.current.Store(next)
+	b.s.events.append(b.logged)
+	b.s.watches.wake(&b.changes)
+	*b = batch{s: b.s, results: b.results}
+}
+
+// applyDecoded applies one entry for itself. A command that could not be decoded only moves the index.
+func (s *Store) applyDecoded(e Entry, cmd Command, err error) any {
+	if err != nil {
+		s.swap(s.Snapshot().at(e.Index), &changes{})
+		return fmt.Errorf("decode entry %d: %w", e.Index, err)
+	}
+	next, result, changed := s.Snapshot().apply(e.Index, e.Term, cmd)
+	s.swap(next, changed)
+	return result
+}
+
+// extent is about how many rows a command changes. The events of larger ones are made when somebody reads them, from the states
+// around the entry: they are applied for themselves, see eagerRows.
+func extent(cmd Command) int {
+	n := 1
+	switch c := cmd.(type) {
+	case ApplyPlan:
+		for i := range c.Records {
+			n += len(c.Records[i].Index) + len(c.Records[i].Stop)
+		}
+		n += len(c.Blocked)
+	case Report:
+		for i := range c.Nodes {
+			n += len(c.Nodes[i].Allocs) + lengthOf(c.Nodes[i].Runs)
+		}
+		n += lengthOf(c.Runs)
+	case CollectGarbage:
+		n += len(c.Allocs) + len(c.Jobs) + len(c.Nodes)
+	case SetNodeStatus:
+		n += len(c.Changes)
+	}
+	return n
+}
+
+// lengthOf is how many allocations some runs have.
+func lengthOf(runs []ReportRun) (n int) {
+	for i := range runs {
+		n += len(runs[i].IDs) / idBytes
+	}
+	return n
+}
+
+// before is the state before an entry: a snapshot, but for the rows that earlier entries of the same transaction have changed.
+type before struct {
+	base   *Snapshot
+	meta   metaRow
+	jobs   map[JobKey]*Job
+	nodes  map[string]*Node
+	pools  map[string]*NodePool
+	images map[string]*Image
+	allocs map[string]*Alloc
+}
+
+// pass moves on behind an entry that changed c and led to next.
+func (p *before) pass(next *Snapshot, c *changes) {
+	p.meta = next.meta
+	for _, k := range c.jobs {
+		keep(&p.jobs, k, next.Job(k.Namespace, k.ID))
+	}
+	for _, id := range c.nodes {
+		keep(&p.nodes, id, next.Node(id))
+	}
+	for _, name := range c.pools {
+		keep(&p.pools, name, next.NodePool(name))
+	}
+	for _, digest := range c.images {
+		keep(&p.images, digest, next.Image(digest))
+	}
+	for _, a := range c.allocs {
+		keep(&p.allocs, a.ID, next.Alloc(a.ID))
+	}
+}
+
+func keep[K comparable, R any](rows *map[K]*R, key K, row *R) {
+	if *rows == nil {
+		*rows = map[K]*R{}
+	}
+	(*rows)[key] = row
+}
+
+// job is the job's row before the entry.
+func (p *before) job(namespace, id string) *Job {
+	if j, changed := p.jobs[JobKey{namespace, id}]; changed {
+		return j
+	}
+	return p.base.Job(namespace, id)
+}
+
+// node is the node's row before the entry.
+func (p *before) node(id string) *Node {
+	if n, changed := p.nodes[id]; changed {
+		return n
+	}
+	return p.base.Node(id)
+}
+
+// nodePool is the pool before the entry.
+func (p *before) nodePool(name string) *NodePool {
+	if n, changed := p.pools[name]; changed {
+		return n
+	}
+	return p.base.NodePool(name)
+}
+
+// image is the image's row before the entry.
+func (p *before) image(digest string) *Image {
+	if i, changed := p.images[digest]; changed {
+		return i
+	}
+	return p.base.Image(digest)
+}
+
+// alloc is the allocation's row before the entry.
+func (p *before) alloc(id string) *Alloc {
+	if a, changed := p.allocs[id]; changed {
+		return a
+	}
+	return p.base.Alloc(id)
+}
+
+// clientStatus is the allocation's status as it was shown before the entry.
+func (p *before) clientStatus(a *Alloc) string { return a.shownOn(p.node(a.NodeID)) }
