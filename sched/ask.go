@@ -119,6 +119,9 @@ func (a *ask) on(n *state.Node) room {
 	return heldBy(&held)
 }
 
+// asksNames reports whether a copy asks for anything that it has to itself: ports, cores or devices.
+func (a *ask) asksNames() bool { return len(a.static)+a.dynamic > 0 || a.piecemeal() }
+
 // piecemeal reports whether a copy asks for anything that has a name: cores or devices.
 func (a *ask) piecemeal() bool { return a.cores > 0 || len(a.devices) > 0 }
 

@@ -55,21 +55,23 @@ type slot struct {
 
 // diffJob compares a job with its allocations. A job whose row is gone (purged, or collected) wants nothing.
 func diffJob(snap *state.Snapshot, job *state.Job, shed map[string]bool, now int64) *jobDiff {
-	d := &jobDiff{job: job, same: map[workKey]bool{}, shed: shed, version: func(v uint64) *state.Job {
+	d := &jobDiff{job: job, shed: shed, version: func(v uint64) *state.Job {
 		if v == job.Version {
 			return job
 		}
 		return snap.JobVersion(job.Namespace, job.ID, v)
 	}}
-	slots := make(map[string][]slot, len(job.TaskGroups))
 	if !job.Stop {
+		d.groups = make([]*groupDiff, 0, len(job.TaskGroups))
 		for i := range job.TaskGroups {
-			g := &job.TaskGroups[i]
-			slots[g.Name] = make([]slot, max(0, g.Count))
-			d.groups = append(d.groups, &groupDiff{ask: newAsk(job, g)})
+			d.groups = append(d.groups, &groupDiff{ask: newAsk(job, &job.TaskGroups[i])})
 		}
 	}
+	var slots map[string][]slot // of a job that has copies
 	for a := range snap.AllocsByJob(job.Namespace, job.ID) {
+		if slots == nil {
+			slots = d.slots()
+		}
 		s := slots[a.TaskGroup]
 		if a.Index < 0 || a.Index >= len(s) {
 			d.surplus(a)
@@ -78,13 +80,26 @@ func diffJob(snap *state.Snapshot, job *state.Job, shed map[string]bool, now int
 		s[a.Index].add(snap, a)
 	}
 	for _, gd := range d.groups {
-		gd.fill(snap, d, slots[gd.ask.group.Name], now)
+		if slots == nil {
+			gd.request()
+		} else {
+			gd.fill(snap, d, slots[gd.ask.group.Name], now)
+		}
 	}
 	slices.SortFunc(d.stops, func(a, b stop) int {
 		return cmp.Or(strings.Compare(a.alloc.TaskGroup, b.alloc.TaskGroup), cmp.Compare(a.alloc.Index, b.alloc.Index),
 			strings.Compare(a.alloc.ID, b.alloc.ID))
 	})
 	return d
+}
+
+// slots are those of each group, empty.
+func (d *jobDiff) slots() map[string][]slot {
+	out := make(map[string][]slot, len(d.groups))
+	for _, gd := range d.groups {
+		out[gd.ask.group.Name] = make([]slot, gd.count())
+	}
+	return out
 }
 
 // heeds reports whether a copy has not ended and its node can be told to end it.
@@ -127,6 +142,16 @@ func newer(a, b *state.Alloc) bool {
 		return a.CreateIndex > b.CreateIndex
 	}
 	return a.ID > b.ID
+}
+
+func (gd *groupDiff) count() int { return max(0, gd.ask.group.Count) }
+
+// request is fill for a group that never had a copy.
+func (gd *groupDiff) request() {
+	gd.requests = make([]request, gd.count())
+	for i := range gd.requests {
+		gd.requests[i].index = i
+	}
 }
 
 // fill decides each slot of a group, and then how many of the outdated copies go now.
@@ -208,11 +233,11 @@ func (gd *groupDiff) decideLive(snap *state.Snapshot, d *jobDiff, index int, a *
 		}
 	case a.Migrate:
 		gd.unproven++
-		gd.requests = append(gd.requests, request{index: index, kind: migrated, stop: a, description: "a user asked for it to be moved"})
+		gd.requests = append(gd.requests, request{index: index, kind: migrated, stop: a, cause: &cause{description: "a user asked for it to be moved"}})
 	case old:
-		return &request{index: index, kind: outdated, stop: a, description: fmt.Sprintf("replaced by version %d of the job", d.job.Version)}
+		return &request{index: index, kind: outdated, stop: a, cause: d.replaced()}
 	case d.shed[a.ID]:
-		return &request{index: index, kind: outdated, stop: a, description: "its node has less room than it holds"}
+		return &request{index: index, kind: outdated, stop: a, cause: &cause{description: "its node has less room than it holds"}}
 	default:
 		gd.keep++
 		if status != state.ClientRunning {
@@ -220,6 +245,11 @@ func (gd *groupDiff) decideLive(snap *state.Snapshot, d *jobDiff, index int, a *
 		}
 	}
 	return nil
+}
+
+// replaced is why a copy of another version goes.
+func (d *jobDiff) replaced() *cause {
+	return &cause{description: fmt.Sprintf("replaced by version %d of the job", d.job.Version)}
 }
 
 // decideEmpty decides a slot without a live copy.
@@ -233,18 +263,18 @@ func (gd *groupDiff) decideEmpty(d *jobDiff, index int, s *slot, now int64) {
 		return
 	}
 	changed := d.outdatedWork(a)
-	r := request{index: index, stop: a, leaving: s.leaving}
+	r := request{index: index, stop: a, leaving: s.leaving, cause: &cause{}}
 	switch {
 	case a.ClientStatus == state.ClientComplete && d.job.Type == state.JobTypeBatch:
 		if !changed {
 			gd.ended++
 			return
 		}
-		r.description = fmt.Sprintf("run again with version %d of the job", d.job.Version)
+		r.cause.description = fmt.Sprintf("run again with version %d of the job", d.job.Version)
 	case !a.TerminalClient():
-		r.description = "its node is lost"
+		r.cause.description = "its node is lost"
 	case changed:
-		r.description = fmt.Sprintf("replaced by version %d of the job", d.job.Version)
+		r.cause = d.replaced()
 	default:
 		gd.reschedule(d, r, now)
 		return
@@ -266,11 +296,13 @@ func (gd *groupDiff) reschedule(d *jobDiff, r request, now int64) {
 		gd.waiting++
 		return
 	}
-	r.description = "failed, placed again"
-	r.event = state.RescheduleEvent{Time: now, PrevAllocID: r.stop.ID, PrevNodeID: r.stop.NodeID, Delay: int64(delay)}
-	r.avoid = append(r.avoid, r.stop.NodeID)
+	r.cause = &cause{
+		description: "failed, placed again",
+		event:       state.RescheduleEvent{Time: now, PrevAllocID: r.stop.ID, PrevNodeID: r.stop.NodeID, Delay: int64(delay)},
+		avoid:       []string{r.stop.NodeID},
+	}
 	for _, e := range r.stop.RescheduleEvents {
-		r.avoid = append(r.avoid, e.PrevNodeID)
+		r.cause.avoid = append(r.cause.avoid, e.PrevNodeID)
 	}
 	gd.requests = append(gd.requests, r)
 }
@@ -297,6 +329,9 @@ func (d *jobDiff) outdatedWork(a *state.Alloc) bool {
 	if !known {
 		then := d.version(a.JobVersion)
 		same = then != nil && state.SameWork(then, d.job, a.TaskGroup)
+		if d.same == nil {
+			d.same = map[workKey]bool{}
+		}
 		d.same[k] = same
 	}
 	return !same

@@ -82,13 +82,13 @@ func (p *pass) planGroup(out *outcome, g *groupOutcome, view *state.PlanView) st
 			gp.Replace++
 		}
 		if r.stop != nil {
-			c.AllocID, c.Reason = r.stop.ID, r.description
-			view.Stops = append(view.Stops, p.stopped(r.stop, r.description))
+			c.AllocID, c.Reason = r.stop.ID, r.why().description
+			view.Stops = append(view.Stops, p.stopped(r.stop, r.why().description))
 		}
 		view.Placements = append(view.Placements, c)
 	}
 	for _, r := range g.first {
-		view.Stops = append(view.Stops, p.stopped(r.stop, r.description+"; its successor is placed when it has stopped"))
+		view.Stops = append(view.Stops, p.stopped(r.stop, r.why().description+"; its successor is placed when it has stopped"))
 	}
 	return gp
 }

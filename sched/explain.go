@@ -127,11 +127,11 @@ func explain(snap *state.Snapshot, job *state.Job, now int64) *state.Explanation
 // alone is a pass for one job that nobody will carry out: without bounds, over a fleet of its own.
 func alone(snap *state.Snapshot, now int64, fallback Algorithm) *pass {
 	seed := Cursor{cluster: snap.ClusterID(), index: snap.Index(), now: now}.seed()
-	planner := newPlanner(0)
+	f, m := newFleet(snap), newMemory()
+	planner := newPlanner(0, m.census(len(f.nodes)))
 	planner.unbounded = true
-	f := newFleet(snap)
 	return &pass{
-		snap: snap, now: now, salt: salt(seed), shed: f.overfull(), algorithm: fallback, ledger: newLedger(f, newMemory(), now), planner: planner,
+		snap: snap, now: now, salt: salt(seed), shed: f.overfull(), algorithm: fallback, ledger: newLedger(f, m, now), planner: planner,
 	}
 }
 

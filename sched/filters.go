@@ -53,7 +53,7 @@ func (l *ledger) misses(a *ask, u *usage, pos int) []miss {
 	out = append(out, l.shortages(a, pos)...)
 	for _, lim := range a.limits {
 		v, ok := lim.value(n.node)
-		if ok && u.counts[lim.counts][v] < lim.max {
+		if ok && u.counted(lim, pos, v) < lim.max {
 			continue
 		}
 		name := filterProperty

@@ -215,27 +215,30 @@ func dynamicRange(n *state.Node) (lo, hi int) {
 	return max(1, n.Resources.MinDynamicPort), min(65535, n.Resources.MaxDynamicPort)
 }
 
-// take gives a copy its room on a node and returns its dynamic ports, cores and devices.
-func (l *ledger) take(a *ask, pos int, salt uint64) (ports []int, p pieces) {
-	n := l.fleet.nodes[pos].node
-	l.setFree(pos, minus(l.free[pos], a.on(n)))
+// take gives a copy its room on a node and returns what it has to itself there.
+func (l *ledger) take(a *ask, pos int, salt uint64) *names {
+	l.setFree(pos, minus(l.free[pos], l.viewOf(a).of(pos).want))
+	if !a.asksNames() {
+		return nil
+	}
+	n, got := l.fleet.nodes[pos].node, &names{}
 	if a.dynamic+len(a.static) > 0 {
 		lo, hi := dynamicRange(n)
-		ports = l.ports[pos].Pick(lo, hi, a.dynamic, salt, a.static)
-		l.setPorts(pos, l.ports[pos].With(append(staticOf(a), ports...)...))
+		got.ports = l.ports[pos].Pick(lo, hi, a.dynamic, salt, a.static)
+		l.setPorts(pos, l.ports[pos].With(append(staticOf(a), got.ports...)...))
 	}
 	if a.piecemeal() {
-		p, _ = choosePieces(a, n, l.stocks[pos])
-		l.takePieces(pos, p)
+		got.pieces, _ = choosePieces(a, n, l.stocks[pos])
+		l.takePieces(pos, got.pieces)
 	}
-	return ports, p
+	return got
 }
 
 // giveBack undoes take.
-func (l *ledger) giveBack(a *ask, pos int, ports []int, p pieces) {
+func (l *ledger) giveBack(a *ask, pos int, had names) {
 	l.setFree(pos, plus(l.free[pos], a.on(l.fleet.nodes[pos].node)))
-	l.setPorts(pos, l.ports[pos].Without(staticOf(a)...).Without(ports...))
-	l.givePieces(pos, p)
+	l.setPorts(pos, l.ports[pos].Without(staticOf(a)...).Without(had.ports...))
+	l.givePieces(pos, had.pieces)
 }
 
 func staticOf(a *ask) []int {

@@ -13,6 +13,7 @@ const (
 	maxWishes      = 256     // kinds of wishes whose names are kept
 	maxLooks       = 64      // looks at the fleet
 	maxLookBuckets = 1 << 14 // buckets of all looks
+	maxCensuses    = 8       // counts of copies that nobody uses
 )
 
 // memory is what the planner has found out of a fleet and need not find out again: what classes of nodes answer, what wishes say of
@@ -28,6 +29,7 @@ type memory struct {
 	begun    int     // where the log of the pass begins
 	seen     marks
 	scans    int // looks at every node
+	censuses []*census
 }
 
 func newMemory() *memory {

@@ -6,16 +6,32 @@ import (
 	"github.com/drover-io/drover/state"
 )
 
-// request is one copy that wants a node.
+// request is one copy that wants a node. There may be thousands in a plan, most of which follow nothing.
 type request struct {
-	index       int
-	kind        requestKind
-	stop        *state.Alloc // what goes together with it; nil for none
-	description string       // why that is stopped
-	event       state.RescheduleEvent
-	avoid       []string     // nodes on which it failed
-	leaving     *state.Alloc // the slot's last copy, when it was told to stop and has not ended yet
+	index   int
+	kind    requestKind
+	stop    *state.Alloc // what goes together with it; nil for none
+	leaving *state.Alloc // the slot's last copy, when it was told to stop and has not ended yet
+	cause   *cause       // nil for a copy that follows nothing
 }
+
+// cause is why a copy is placed again.
+type cause struct {
+	description string // why the one before is stopped
+	event       state.RescheduleEvent
+	avoid       []string // nodes on which it failed
+}
+
+// why is the cause of a request, an empty one where it has none.
+func (r *request) why() cause {
+	if r.cause == nil {
+		return cause{}
+	}
+	return *r.cause
+}
+
+// follows reports whether a request is that of a copy which takes the place of one that failed.
+func (r *request) follows() bool { return r.cause != nil && r.cause.event != (state.RescheduleEvent{}) }
 
 // requestKind says what a request is for.
 type requestKind int
@@ -28,10 +44,23 @@ const (
 
 // placement is a request with a node.
 type placement struct {
-	request
-	pos    int
-	ports  []int
+	*request
+	pos   int
+	names *names // nil for a copy that asks for nothing that has a name
+}
+
+// names are what a copy has to itself of a node.
+type names struct {
+	ports  []int // dynamic ones
 	pieces pieces
+}
+
+// named is what a placement has to itself.
+func (p placement) named() names {
+	if p.names == nil {
+		return names{}
+	}
+	return *p.names
 }
 
 // placer places the copies of one group: every node is looked at once, or was for another group that asks for the same, then each
@@ -58,10 +87,13 @@ const (
 
 // newPlacer looks at every node, for so many copies, or has another one's look brought up to date.
 func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
-	own := u.own(a)
+	there := 0
+	for range u.own(a) {
+		there++
+	}
 	p := &placer{
-		look: l.lookFor(a, copies+len(own)), ledger: l, usage: u, ask: a, salt: salt,
-		named: len(a.static)+a.dynamic > 0 || a.piecemeal(), plain: likedBy(a.devices) == 0,
+		look: l.lookFor(a, copies+there), ledger: l, usage: u, ask: a, salt: salt,
+		named: a.asksNames(), plain: likedBy(a.devices) == 0,
 	}
 	if p.fresh {
 		p.fill(true)
@@ -70,8 +102,8 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 			l.memory.keep(p.key, p.look)
 		}
 	}
-	p.crowded = len(own) > 0
-	p.renew(own)
+	p.crowded = there > 0
+	p.renew()
 	for _, b := range p.queue.buckets {
 		p.weigh(b)
 	}
@@ -81,7 +113,7 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 
 // renew writes candidates for the nodes that have changed since the look, or that say what only held of the job before, and for those
 // that have copies of this one.
-func (p *placer) renew(own map[int]int) {
+func (p *placer) renew() {
 	m, seen := p.ledger.memory, &p.ledger.memory.seen
 	seen.clear(len(p.ledger.works))
 	for _, pos := range m.log[p.seen:] {
@@ -98,16 +130,17 @@ func (p *placer) renew(own map[int]int) {
 	for _, t := range p.peers {
 		t.copies = 0
 	}
-	for pos := range own {
+	for pos := range p.usage.own(p.ask) {
 		if seen.add(pos) {
 			p.add(pos)
 		}
 		p.touched = append(p.touched, pos)
 	}
 	if len(p.ask.spreads) > 0 {
-		for pos, copies := range p.usage.groups[p.ask.group.Name] {
-			if p.ledger.open(p.ask, pos) {
-				p.bucket(pos).peers.copies += copies
+		copies := p.usage.copies(p.ask)
+		for _, pos := range copies.places {
+			if p.ledger.open(p.ask, int(pos)) {
+				p.bucket(int(pos)).peers.copies += copies.on(int(pos))
 			}
 		}
 	}
@@ -279,21 +312,20 @@ func (l *ledger) place(a *ask, u *usage, reqs []request, salt uint64) (placed []
 	placed = make([]placement, 0, len(reqs))
 	p := l.newPlacer(a, u, salt, len(reqs))
 	p.moving = slices.ContainsFunc(reqs, func(r request) bool { return r.stop != nil })
-	for _, r := range reqs {
-		pos := p.one(r)
+	for i := range reqs {
+		pos := p.one(&reqs[i])
 		if pos < 0 {
-			left = append(left, r)
+			left = append(left, reqs[i])
 			continue
 		}
-		ports, pieces := l.take(a, pos, salt+uint64(pos))
-		placed = append(placed, placement{request: r, pos: pos, ports: ports, pieces: pieces})
+		placed = append(placed, placement{request: &reqs[i], pos: pos, names: l.take(a, pos, salt+uint64(pos))})
 		p.count(pos, 1)
 	}
 	return placed, left
 }
 
 // one finds the node of a request, -1 for none. What the request stops no longer counts, unless it finds none.
-func (p *placer) one(r request) int {
+func (p *placer) one(r *request) int {
 	home := -1
 	if r.stop != nil && r.kind != missing {
 		home = p.ledger.fleet.position(r.stop.NodeID)
@@ -351,8 +383,9 @@ func (p *placer) weighAll(values []string) {
 
 // best takes the best candidate for a request from the heap. A node that the request should avoid is taken only when nothing
 // scores better even after the penalty.
-func (p *placer) best(r request) int {
+func (p *placer) best(r *request) int {
 	var aside []popped
+	avoid := r.why().avoid
 	chosen, fallback := -1, popped{candidate: candidate{pos: -1}}
 	for {
 		c, ok := p.next()
@@ -371,7 +404,7 @@ func (p *placer) best(r request) int {
 			}
 			continue
 		}
-		if !slices.Contains(r.avoid, p.ledger.fleet.nodes[c.pos].node.ID) {
+		if len(avoid) == 0 || !slices.Contains(avoid, p.ledger.fleet.nodes[c.pos].node.ID) {
 			chosen = c.pos
 			break
 		}

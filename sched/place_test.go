@@ -39,7 +39,10 @@ func TestBestIsBest(t *testing.T) {
 func (h *history) randomAvoids(reqs []request) {
 	for i := range reqs {
 		for range rapid.SampledFrom([]int{0, 0, 0, 1, 5}).Draw(h.t, "avoids") {
-			reqs[i].avoid = append(reqs[i].avoid, fmt.Sprintf("n%d", rapid.IntRange(1, h.nodes).Draw(h.t, "avoid")))
+			if reqs[i].cause == nil {
+				reqs[i].cause = &cause{}
+			}
+			reqs[i].cause.avoid = append(reqs[i].cause.avoid, fmt.Sprintf("n%d", rapid.IntRange(1, h.nodes).Draw(h.t, "avoid")))
 		}
 	}
 }
@@ -59,7 +62,7 @@ func (h *history) checkPlacer(p *placer, reqs []request) {
 			fits[n], slow[n] = p.possible(n), p.slowScore(r, n)
 		}
 		p.usage.add(p.ask.group.Name, home, 1)
-		pos := p.one(r)
+		pos := p.one(&r)
 		switch {
 		case pos < 0 && slices.Contains(fits, true):
 			h.t.Fatalf("copy %d found no node, %v would do", i, fits)

@@ -31,15 +31,16 @@ const (
 // planner collects what one pass changes, in columns, within the bounds of one plan.
 type planner struct {
 	plan      state.ApplyPlan
-	positions map[int]int // node's place in the fleet → position in plan.Nodes
+	positions *census // position in plan.Nodes by the node's place in the fleet, counted from 1
 	copies    int
 	bytes     int
 	maxCopies int
 	unbounded bool // a plan that nobody will carry out
 }
 
-func newPlanner(maxCopies int) *planner {
-	return &planner{positions: map[int]int{}, maxCopies: maxCopies}
+// newPlanner returns a planner of so many copies at most, with a census of its own.
+func newPlanner(maxCopies int, positions *census) *planner {
+	return &planner{positions: positions, maxCopies: maxCopies}
 }
 
 func (p *planner) empty() bool { return len(p.plan.Records) == 0 && len(p.plan.Blocked) == 0 }
@@ -95,9 +96,9 @@ func (p *planner) holdsWhole(f *fleet, a *ask, reqs []request) bool {
 func requestCost(a *ask, r *request) int {
 	n := placeBytes + portBytes*a.dynamic + a.named
 	if r.stop != nil {
-		n += stopCost(r.stop, r.description)
+		n += stopCost(r.stop, r.why().description)
 	}
-	if r.event != (state.RescheduleEvent{}) {
+	if r.follows() {
 		n += eventBytes
 	}
 	return n
@@ -109,11 +110,11 @@ func stopCost(a *state.Alloc, description string) int {
 
 // node is the position in the plan of the node at a place.
 func (p *planner) node(f *fleet, at int) int {
-	pos, known := p.positions[at]
-	if !known {
+	pos := p.positions.on(at) - 1
+	if pos < 0 {
 		n := f.nodes[at].node
 		pos = len(p.plan.Nodes)
-		p.positions[at] = pos
+		p.positions.add(at, pos+1)
 		p.plan.Nodes = append(p.plan.Nodes, state.NodeRef{ID: n.ID, Generation: n.Generation})
 		p.bytes += nodeBytes + len(n.ID)
 	}
@@ -157,14 +158,14 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 	if atomic {
 		shapes = []shape{{
 			stops:   slices.ContainsFunc(placed, func(r placement) bool { return r.stop != nil }),
-			follows: slices.ContainsFunc(placed, func(r placement) bool { return r.event != (state.RescheduleEvent{}) }),
+			follows: slices.ContainsFunc(placed, func(r placement) bool { return r.follows() }),
 		}}
 	}
 	for _, want := range shapes {
 		var rec *state.PlanRecord
 		for i := range placed {
 			r := &placed[i]
-			has := shape{stops: r.stop != nil, follows: r.event != (state.RescheduleEvent{})}
+			has := shape{stops: r.stop != nil, follows: r.follows()}
 			if !atomic && has != want {
 				continue
 			}
@@ -173,7 +174,7 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 				rec.Index, rec.Node, rec.Atomic = make([]int, 0, len(placed)), make([]int, 0, len(placed)), atomic
 			}
 			p.add(rec, f, r, want)
-			p.bytes += requestCost(a, &r.request)
+			p.bytes += requestCost(a, r.request)
 		}
 	}
 }
@@ -181,18 +182,20 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 func (p *planner) add(rec *state.PlanRecord, f *fleet, r *placement, s shape) {
 	rec.Index = append(rec.Index, r.index)
 	rec.Node = append(rec.Node, p.node(f, r.pos))
-	rec.Ports = append(rec.Ports, r.ports...)
-	rec.Cores = append(rec.Cores, r.pieces.cores...)
-	rec.Devices = append(rec.Devices, r.pieces.devices...)
+	if r.names != nil {
+		rec.Ports = append(rec.Ports, r.names.ports...)
+		rec.Cores = append(rec.Cores, r.names.pieces.cores...)
+		rec.Devices = append(rec.Devices, r.names.pieces.devices...)
+	}
 	if s.stops {
 		var ref state.StopRef
 		if r.stop != nil {
-			ref = stopRef(r.stop, r.description)
+			ref = stopRef(r.stop, r.why().description)
 		}
 		rec.Stop = append(rec.Stop, ref)
 	}
 	if s.follows {
-		rec.Reschedule = append(rec.Reschedule, r.event)
+		rec.Reschedule = append(rec.Reschedule, r.why().event)
 	}
 	p.copies++
 }

@@ -23,10 +23,11 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 	p := &pass{
 		snap: snap, now: now, salt: salt(seed), shed: next.fleet.overfull(), algorithm: opts.Algorithm,
 		ledger:  newLedger(next.fleet, next.memory, now),
-		planner: newPlanner(opts.PlanCopies),
+		planner: newPlanner(opts.PlanCopies, next.memory.census(len(next.fleet.nodes))),
 	}
 	p.ledger.firstLook = opts.firstLook
 	cut := p.run(dirty, next.agenda)
+	next.memory.giveBack(p.planner.positions)
 	wake = next.agenda.wake(released)
 	if p.planner.empty() {
 		return nil, next, wake
@@ -71,6 +72,7 @@ func (p *pass) run(jobs []*state.Job, again agenda) (cut bool) {
 		}
 		cut = !out.whole || (p.planner.full() && i < len(jobs)-1)
 		p.ledger.release()
+		out.usage.release()
 		m := mark{pending: !out.whole || out.waits() || changed, rolling: out.rolls(), due: out.due, unplaced: out.waiting()}
 		if len(m.unplaced) > 0 {
 			unplaced = append(unplaced, key)
@@ -141,7 +143,7 @@ func (p *pass) prepare(d *jobDiff) outcome {
 		asks = append(asks, gd.ask)
 		out.groups = append(out.groups, groupOutcome{groupDiff: gd})
 	}
-	out.usage = newUsage(p.ledger.fleet, asks)
+	out.usage = p.ledger.newUsage(asks)
 	for _, a := range d.live {
 		out.usage.add(a.TaskGroup, p.ledger.fleet.position(a.NodeID), 1)
 	}
@@ -216,7 +218,7 @@ func (p *pass) placeWhole(out *outcome, g *groupOutcome, reqs []request) bool {
 // giveBack undoes a placement.
 func (p *pass) giveBack(out *outcome, g *groupOutcome, r placement) {
 	l := p.ledger
-	l.giveBack(g.ask, r.pos, r.ports, r.pieces)
+	l.giveBack(g.ask, r.pos, r.named())
 	out.usage.add(g.ask.group.Name, r.pos, -1)
 	if r.kind != missing {
 		out.usage.add(g.ask.group.Name, l.fleet.position(r.stop.NodeID), 1)
@@ -233,7 +235,7 @@ func (p *pass) makeRoom(out *outcome, g *groupOutcome, left []request) {
 			g.waits = append(g.waits, r)
 		case r.kind != missing && p.leaves(out, g, r):
 			g.first = append(g.first, r)
-			p.planner.stop(out.diff.job, []stop{{r.stop, r.description}})
+			p.planner.stop(out.diff.job, []stop{{r.stop, r.why().description}})
 		default:
 			g.unplaced = append(g.unplaced, r)
 		}

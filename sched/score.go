@@ -136,7 +136,7 @@ func (a *ask) unnamedValues(buckets []*bucket) []int {
 // spreadScore is what a group's spreads say of nodes with some values.
 func (u *usage) spreadScore(a *ask, values []string, unnamed []int) float64 {
 	score, total := 0.0, 0.0
-	for i, s := range u.spread[a.group.Name] {
+	for i, s := range u.groups[a.group.Name].spreads {
 		wanted := s.wanted(values[i], a.group.Count, unnamed[i])
 		score += float64(s.weight) * spreadScore(values[i], s.copies[values[i]], wanted, a.group.Count)
 		total += float64(s.weight)

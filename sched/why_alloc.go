@@ -58,7 +58,7 @@ func notesOn(snap *state.Snapshot, a *state.Alloc) []string {
 // weighing scores nodes for one copy.
 type weighing struct {
 	*placer
-	request request
+	avoid []string // nodes on which it failed
 }
 
 // withoutAlloc readies the scoring of nodes for an allocation that is not there: its room is free and it counts nowhere.
@@ -71,7 +71,7 @@ func (p *pass) withoutAlloc(job *state.Job, a *state.Alloc) *weighing {
 			mine = k
 		}
 	}
-	l, u := p.ledger, newUsage(p.ledger.fleet, asks)
+	l, u := p.ledger, p.ledger.newUsage(asks)
 	for other := range p.snap.AllocsByJob(a.Namespace, a.JobID) {
 		if other.ID != a.ID && p.snap.Live(other) && !other.TerminalDesired() {
 			u.add(other.TaskGroup, l.fleet.position(other.NodeID), 1)
@@ -85,7 +85,7 @@ func (p *pass) withoutAlloc(job *state.Job, a *state.Alloc) *weighing {
 	}
 	w := &weighing{placer: l.newPlacer(mine, u, p.salt, 1)}
 	for _, e := range a.RescheduleEvents {
-		w.request.avoid = append(w.request.avoid, e.PrevNodeID)
+		w.avoid = append(w.avoid, e.PrevNodeID)
 	}
 	return w
 }
@@ -142,7 +142,7 @@ func (w *weighing) total(pos int) float64 {
 }
 
 func (w *weighing) avoids(pos int) bool {
-	return slices.Contains(w.request.avoid, w.ledger.fleet.nodes[pos].node.ID)
+	return slices.Contains(w.avoid, w.ledger.fleet.nodes[pos].node.ID)
 }
 
 // describe is a node with its scores by name.
@@ -166,7 +166,7 @@ func (w *weighing) describe(pos int) state.NodeScore {
 	if likedBy(w.ask.devices) > 0 {
 		add(scoreDevices, w.ledger.deviceScore(w.ask, pos), "of the devices that are free there")
 	}
-	if len(w.request.avoid) > 0 {
+	if len(w.avoid) > 0 {
 		score, detail := 0.0, "it did not fail there"
 		if w.avoids(pos) {
 			score, detail = -avoidPenalty, "it failed there before"
@@ -214,7 +214,7 @@ func (as *affinities) detail(look lookup) string {
 
 func (w *weighing) spreadDetail(b *bucket) string {
 	var out []string
-	for i, s := range w.usage.spread[w.ask.group.Name] {
+	for i, s := range w.usage.groups[w.ask.group.Name].spreads {
 		v := b.values[i]
 		if v == unset {
 			out = append(out, s.attribute+" is not set")

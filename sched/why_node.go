@@ -53,7 +53,7 @@ func ExplainNode(snap *state.Snapshot, id string, now int64) *state.NodeExplanat
 func (w *nodeWhy) problems() []string {
 	var out []string
 	nobody := &ask{job: &state.Job{NodePool: state.NodePoolAll}, group: &state.TaskGroup{}}
-	for _, m := range w.ledger.misses(nobody, newUsage(w.ledger.fleet, nil), 0) {
+	for _, m := range w.ledger.misses(nobody, w.ledger.newUsage(nil), 0) {
 		switch m.filter {
 		case filterStatus, filterEligibility, filterFlapping:
 			out = append(out, w.ledger.sentence(m, nobody, 0))
@@ -110,12 +110,12 @@ func (w *nodeWhy) job(j *state.Job) []state.NodeFit {
 		a := newAsk(j, &j.TaskGroups[i])
 		asks, limited = append(asks, a), limited || len(a.limits) > 0
 	}
-	u := newUsage(w.ledger.fleet, asks)
+	u := w.ledger.newUsage(asks)
 	if limited {
 		for a := range w.snap.AllocsByJob(j.Namespace, j.ID) {
 			w.allocs++
 			if n := w.snap.Node(a.NodeID); n != nil && w.snap.Live(a) && !a.TerminalDesired() {
-				u.addOn(a.TaskGroup, n, 1)
+				u.addAway(a.TaskGroup, n, 1)
 			}
 		}
 	}
@@ -166,7 +166,7 @@ func (w *nodeWhy) more(a *ask, u *usage) (n int, by string) {
 			filter = filterHosts
 		}
 		v, _ := lim.value(node)
-		least(filter, lim.max-u.counts[lim.counts][v])
+		least(filter, lim.max-u.counted(lim, 0, v))
 	}
 	if len(a.devices) > 0 {
 		least(filterDevice, timesDevices(a, &node.Resources, l.stocks[0], n))

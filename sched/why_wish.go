@@ -28,13 +28,13 @@ func (l *ledger) fulfilled(a *ask, u *usage) []state.Wish {
 
 func (l *ledger) fulfilledAffinity(a *ask, u *usage, w affinity) state.Wish {
 	out := state.Wish{Kind: state.WishAffinity, Text: w.check.String(), Weight: w.weight}
-	copies := u.groups[a.group.Name]
+	copies := u.copies(a)
 	for pos, n := range l.fleet.nodes {
 		open := l.open(a, pos)
-		if (!open && copies[pos] == 0) || !w.check.passes(nodeLook(n.node)) {
+		if (!open && copies.on(pos) == 0) || !w.check.passes(nodeLook(n.node)) {
 			continue
 		}
-		out.Copies += copies[pos]
+		out.Copies += copies.on(pos)
 		if open {
 			out.Nodes++
 		}
@@ -43,7 +43,7 @@ func (l *ledger) fulfilledAffinity(a *ask, u *usage, w affinity) state.Wish {
 }
 
 func (l *ledger) fulfilledSpread(a *ask, u *usage, i int) state.Wish {
-	s := u.spread[a.group.Name][i]
+	s := u.groups[a.group.Name].spreads[i]
 	out := state.Wish{Kind: state.WishSpread, Text: s.attribute, Weight: s.weight}
 	nodes := map[string]int{}
 	for pos, n := range l.fleet.nodes {

@@ -78,7 +78,7 @@ func (p *placer) slowScore(r request, pos int) float64 {
 	affinity, values := p.ask.wishesOn(n)
 	s := p.ledger.baseScore(p.ask, p.usage, pos) + affinity
 	s += p.usage.spreadScore(p.ask, values, p.unnamed) - p.ask.besideScore(p.slowAverage(values))
-	if slices.Contains(r.avoid, n.ID) {
+	if slices.Contains(r.why().avoid, n.ID) {
 		s -= avoidPenalty
 	}
 	return s
@@ -104,7 +104,7 @@ func (p *placer) slowAverage(values []string) float64 {
 	for n, fn := range p.ledger.fleet.nodes {
 		if _, mine := p.ask.wishesOn(fn.node); len(values) > 0 && p.ledger.open(p.ask, n) && slices.Equal(mine, values) {
 			nodes++
-			copies += p.usage.groups[p.ask.group.Name][n]
+			copies += p.usage.copies(p.ask).on(n)
 		}
 	}
 	return float64(copies) / float64(max(1, nodes))

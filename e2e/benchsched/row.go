@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/drover-io/drover/sched"
 	"github.com/drover-io/drover/state"
@@ -39,9 +40,9 @@ type spent struct {
 // planner's.
 func collectorCost() (perByte float64) {
 	runtime.GC() // also ends what is under way
-	before := processor(syscall.RUSAGE_SELF)
+	before := processor(unix.CLOCK_PROCESS_CPUTIME_ID)
 	runtime.GC()
-	used := processor(syscall.RUSAGE_SELF) - before
+	used := processor(unix.CLOCK_PROCESS_CPUTIME_ID) - before
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(used) / float64(m.HeapAlloc)
@@ -77,7 +78,7 @@ func measure(nodes int, shape string, jobs, count int) row {
 	n := float64(placed)
 	r := row{
 		Bench: "sched", Nodes: nodes, Shape: shape, Jobs: jobs, Count: count, Passes: passes,
-		PerSecond: n / used.wall.Seconds(), CPU: float64(used.cpu.Microseconds()) / n, Allocations: float64(used.mallocs) / n,
+		PerSecond: n / used.wall.Seconds(), CPU: float64(used.cpu.Nanoseconds()) / 1000 / n, Allocations: float64(used.mallocs) / n,
 		Packing: packing(machinesOf(w.store.Snapshot(), nodes)),
 	}
 	if shape == "plain" || shape == "constraint" {
@@ -93,10 +94,10 @@ func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor
 	snap := w.store.Snapshot()
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
-	cpu, start := processor(rusageThread), time.Now()
+	cpu, start := processor(unix.CLOCK_THREAD_CPUTIME_ID), time.Now()
 	cmds, next, _ := sched.Reconcile(snap, cur, w.now)
 	s.wall += time.Since(start)
-	s.cpu += processor(rusageThread) - cpu
+	s.cpu += processor(unix.CLOCK_THREAD_CPUTIME_ID) - cpu
 	runtime.ReadMemStats(&m1)
 	s.mallocs, s.bytes = s.mallocs+m1.Mallocs-m0.Mallocs, s.bytes+m1.TotalAlloc-m0.TotalAlloc
 	if len(cmds) == 0 {
@@ -106,17 +107,15 @@ func (s *spent) pass(w *world, cur sched.Cursor) (*state.ApplyPlan, sched.Cursor
 	return &plan, next
 }
 
-// processor is the user and system time of this process, or thread.
-func processor(whose int) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(whose, &u); err != nil {
+// processor is the time that this process, or thread, has used, to the nanosecond: what getrusage(2) says of a thread is brought up to date
+// every few milliseconds only, which is longer than a pass.
+func processor(clock int32) time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
 		panic(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(t.Nano())
 }
-
-// rusageThread is RUSAGE_THREAD of getrusage(2), which package syscall does not name.
-const rusageThread = 1
 
 // median is the middle row of several, by CPU.
 func median(rows []row) row {
