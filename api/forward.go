@@ -98,28 +98,30 @@ func (s *Server) hop(c *call, t target) attempt {
 	defer end()
 	ctx, cancel := context.WithCancelCause(bounded)
 	defer cancel(nil)
-	var sent atomic.Bool // set by the transport's goroutine
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	req, err := c.outgoing(traced, t.addr)
-	if err != nil {
-		return attempt{err: err, addr: t.addr}
-	}
 	if c.rt.Where == AtLeader && c.repeatable() && !c.opts.stale {
 		seen, _, _ := s.b.Cluster.Leader()
 		one := s.hops.add(t.addr, seen, cancel)
 		defer s.hops.remove(one)
 	}
 	s.metrics.hops.WithLabelValues(c.rt.Name).Inc()
+	if c.takesLine() {
+		if a, taken := s.hopByLine(ctx, c, t); taken {
+			return a
+		}
+	}
+	var sent atomic.Bool // set by the transport's goroutine
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	req, err := c.outgoing(traced, t.addr)
+	if err != nil {
+		return attempt{err: err, addr: t.addr}
+	}
 	res, err := s.forward.RoundTrip(req)
 	if err != nil {
 		return c.lostHop(ctx, t, sent.Load(), err)
 	}
 	defer func() { _ = res.Body.Close() }() // what it says was read, or nobody wants it any more
-	if code := res.Header.Get(headerError); code == CodeNotLeader || code == CodeNotOwner || c.repeatable() && code == CodeUnknownOutcome {
-		return attempt{
-			err: &Error{Code: code, Message: "not answered by " + t.addr}, addr: t.addr, hint: res.Header.Get(headerTry), owner: code == CodeNotOwner,
-			sent: code == CodeUnknownOutcome,
-		}
+	if a, refused := c.refused(res.Header, t); refused {
+		return a
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		c.passUpgrade(res)
@@ -127,6 +129,40 @@ func (s *Server) hop(c *call, t target) attempt {
 		c.passOn(res)
 	}
 	return attempt{done: true}
+}
+
+// hopByLine is hop by the line to the other agent; taken is false when that takes none.
+func (s *Server) hopByLine(ctx context.Context, c *call, t target) (a attempt, taken bool) {
+	answer, sent, err := s.lines.ask(ctx, t.addr, lineRequest{
+		method: c.r.Method, uri: c.r.URL.RequestURI(), header: c.forwardHeaders(), body: c.body,
+	})
+	switch {
+	case errors.Is(err, errNoLine):
+		return attempt{}, false
+	case err != nil:
+		return c.lostHop(ctx, t, sent, err), true
+	}
+	if a, refused := c.refused(answer.header, t); refused {
+		return a, true
+	}
+	c.passHeader(answer.header)
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(answer.body)))
+	c.w.WriteHeader(answer.status)
+	_, _ = c.w.Write(answer.body) // the reader may be gone; there is nobody to tell
+	return attempt{done: true}, true
+}
+
+// refused reports whether another agent's answer means that it is not the one to answer, or does not know what became of a request that
+// may be sent again.
+func (c *call) refused(h http.Header, t target) (a attempt, refused bool) {
+	code := h.Get(headerError)
+	if code != CodeNotLeader && code != CodeNotOwner && !(c.repeatable() && code == CodeUnknownOutcome) {
+		return attempt{}, false
+	}
+	return attempt{
+		err: &Error{Code: code, Message: "not answered by " + t.addr}, addr: t.addr, hint: h.Get(headerTry), owner: code == CodeNotOwner,
+		sent: code == CodeUnknownOutcome,
+	}, true
 }
 
 // hopContext bounds a write's hop of an agent that no one tells when the leader's machine is gone: it leaves time for another.
@@ -189,10 +225,10 @@ func (c *call) bodyGone() bool {
 	return c.uploads() && c.in.read > 0
 }
 
-// passOn copies another agent's answer to the caller, as it comes.
-func (c *call) passOn(res *http.Response) {
+// passHeader copies the head of another agent's answer.
+func (c *call) passHeader(from http.Header) {
 	h := c.w.Header()
-	for key, values := range res.Header {
+	for key, values := range from {
 		if key != "Connection" && key != "Date" && key != "Transfer-Encoding" {
 			h[key] = values
 		}
@@ -200,8 +236,13 @@ func (c *call) passOn(res *http.Response) {
 	if c.requestID != "" {
 		h.Set(headerRequestID, c.requestID)
 	}
+}
+
+// passOn copies another agent's answer to the caller, as it comes.
+func (c *call) passOn(res *http.Response) {
+	c.passHeader(res.Header)
 	if res.ContentLength >= 0 {
-		h.Set("Content-Length", strconv.FormatInt(res.ContentLength, 10))
+		c.w.Header().Set("Content-Length", strconv.FormatInt(res.ContentLength, 10))
 	}
 	c.w.WriteHeader(res.StatusCode)
 	var to io.Writer = c.w

@@ -147,6 +147,7 @@ func fixtures() map[string]fixture {
 		routeProtoJoin:      {as: "s4", body: func(*matrix) any { return JoinRequest{NodeID: "s4"} }},
 		routeProtoAnnounce:  {as: "s2", body: func(*matrix) any { return AnnounceRequest{NodeID: "s2", Level: 1} }},
 		routeProtoProgress:  {as: "s1"},
+		routeLine:           {as: "s1", upgrade: true, success: matrixLine},
 	}
 }
 

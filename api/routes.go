@@ -79,6 +79,7 @@ func Routes() []Route {
 		watchingRoutes(),
 		whyRoutes(),
 		protocolRoutes(),
+		lineRoutes(),
 		imageRoutes(),
 		stateRoutes(),
 	)

@@ -28,6 +28,8 @@ type Server struct {
 	userConns, peerConns gate
 	self                 func() AgentSelf // who this agent is, asked once: its ID, region and addresses do not change
 	hops                 hops             // requests that wait for another agent
+	lines                lines            // on which small writes are passed on
+	serving              atomic.Int32     // listeners
 	life                 context.Context  // ends when the server stops; not a request's, so that it may stand here
 	end                  context.CancelFunc
 }
@@ -48,7 +50,7 @@ func NewServer(b Backend) (*Server, error) {
 	if s.metrics, err = newMetrics(b.Metrics, s); err != nil {
 		return nil, err
 	}
-	s.forward = s.newForwardTransport()
+	s.forward, s.lines.s = s.newForwardTransport(), s
 	gates := map[string]*gate{}
 	routes := Routes()
 	for _, r := range routes {
@@ -99,6 +101,12 @@ func (s *Server) serve(ctx context.Context, l net.Listener, h http.Handler, conn
 		MaxHeaderBytes:    maxHeaderBytes - 4096, // net/http adds 4 KiB of slack of its own
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	s.serving.Add(1)
+	defer func() {
+		if s.serving.Add(-1) == 0 {
+			s.lines.close()
+		}
+	}()
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() { s.watchLeader(done) })
