@@ -86,7 +86,7 @@ func (w *world) place(job, node string, copies int) []string {
 	}
 	var ids []string
 	for i := range copies {
-		ids = append(ids, state.AllocID(seed, 0, i))
+		ids = append(ids, state.AllocID(seed, i))
 	}
 	return ids
 }

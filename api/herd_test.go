@@ -252,7 +252,7 @@ func (h *herd) place(jobID, nodeID string) *state.Alloc {
 	if res := h.must(cmd).(state.PlanResult); res.Placed != 1 {
 		h.t.Fatalf("place %s: %+v", jobID, res)
 	}
-	return h.agents["s1"].store.Snapshot().Alloc(state.AllocID(cmd.Seed, 0, 0))
+	return h.agents["s1"].store.Snapshot().Alloc(state.AllocID(cmd.Seed, 0))
 }
 
 func (a *agent) isServer() bool { return a.store != nil }

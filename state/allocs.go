@@ -2,7 +2,7 @@ package state
 
 import (
 	"iter"
-	"math"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -16,71 +16,41 @@ type allocTable struct {
 	sum  uint64 // of the hashes of the rows
 	last uint64 // serial given last
 
-	byID   *btree.BTreeG[idSerial]
-	byJob  ownerIndex
-	byNode ownerIndex
+	ids    idRuns
+	byJob  owners[struct{}] // by rowKey
+	byNode owners[nodeSide] // a node stays, also without allocations
 }
 
-// ownerIndex is which allocations belong to a job, or to a node, in the order of their creation.
-type ownerIndex struct {
-	numbers *btree.Map[string, uint64] // the owner's key → its number here
-	last    uint64                     // number given last
-	serials *btree.BTreeG[ownedSerial]
+// nodeSide is what is kept beside the rows of a node's allocations.
+type nodeSide struct {
+	held  Held
+	named *AllocNode // that its allocations share
 }
 
 // idKey is an ID that is a UUID, in two halves whose order is that of the text.
 type idKey struct{ hi, lo uint64 }
 
-type idSerial struct {
-	id     idKey
-	serial uint64
-}
-
-type ownedSerial struct{ owner, serial uint64 }
-
-func lessID(a, b idSerial) bool {
-	if a.id.hi != b.id.hi {
-		return a.id.hi < b.id.hi
-	}
-	return a.id.lo < b.id.lo
-}
-
-func lessOwned(a, b ownedSerial) bool {
-	if a.owner != b.owner {
-		return a.owner < b.owner
-	}
-	return a.serial < b.serial
-}
-
 func newAllocTable() allocTable {
 	return allocTable{
-		rows: btree.NewMap[uint64, entry[Alloc]](treeDegree), byID: btree.NewBTreeGOptions(lessID, btree.Options{NoLocks: true, Degree: treeDegree}),
-		byJob: newOwnerIndex(), byNode: newOwnerIndex(),
-	}
-}
-
-func newOwnerIndex() ownerIndex {
-	return ownerIndex{
-		numbers: btree.NewMap[string, uint64](treeDegree), serials: btree.NewBTreeGOptions(lessOwned, btree.Options{NoLocks: true, Degree: treeDegree}),
+		rows: btree.NewMap[uint64, entry[Alloc]](treeDegree), ids: newIDRuns(),
+		byJob: newOwners[struct{}](), byNode: newOwners[nodeSide](),
 	}
 }
 
 // clone returns a table that may be written while t is read.
-func (t allocTable) clone() allocTable {
-	t.rows, t.byID = t.rows.Copy(), t.byID.Copy()
-	t.byJob, t.byNode = t.byJob.clone(), t.byNode.clone()
-	return t
+func (t *allocTable) clone() allocTable {
+	c := *t
+	c.rows, c.ids = t.rows.Copy(), t.ids.clone()
+	c.byJob, c.byNode = t.byJob.clone(), t.byNode.clone()
+	return c
 }
 
-func (x ownerIndex) clone() ownerIndex {
-	x.numbers, x.serials = x.numbers.Copy(), x.serials.Copy()
-	return x
-}
-
-// find is the serial of an ID, 0 when there is none.
-func (t *allocTable) find(id idKey) uint64 {
-	found, _ := t.byID.Get(idSerial{id: id})
-	return found.serial
+// find is the serial and the row of an ID; nil when there is none.
+func (t *allocTable) find(id idKey) (serial uint64, row *Alloc) {
+	if serial = t.ids.serial(id); serial == 0 {
+		return 0, nil
+	}
+	return serial, t.at(serial)
 }
 
 func (t *allocTable) at(serial uint64) *Alloc {
@@ -93,19 +63,18 @@ func (t *allocTable) get(id string) *Alloc {
 	if !ok {
 		return nil
 	}
-	if serial := t.find(key); serial != 0 {
-		return t.at(serial)
-	}
-	return nil
+	_, row := t.find(key)
+	return row
 }
 
-// add puts a row whose ID, a UUID, the table does not have.
-func (t *allocTable) add(id idKey, a *Alloc) {
+// add puts a row whose ID is free. job and node are its owners.
+func (t *allocTable) add(id idKey, a *Alloc, job *owner[struct{}], node *owner[nodeSide]) (serial uint64) {
 	t.last++
-	t.byID.Set(idSerial{id, t.last})
-	t.byJob.add(rowKey(a.Namespace, a.JobID), t.last)
-	t.byNode.add(a.NodeID, t.last)
+	t.ids.add(id, t.last)
+	t.byJob.add(job, t.last)
+	t.byNode.add(node, t.last)
 	t.put(t.last, a)
+	return t.last
 }
 
 // put puts a row in the place of another of the same ID, job and node.
@@ -117,61 +86,33 @@ func (t *allocTable) put(serial uint64, a *Alloc) {
 
 func (t *allocTable) remove(a *Alloc) {
 	id, _ := parseID(a.ID)
-	found, ok := t.byID.Delete(idSerial{id: id})
-	if !ok {
+	serial := t.ids.remove(id)
+	if serial == 0 {
 		return
 	}
-	t.byJob.remove(rowKey(a.Namespace, a.JobID), found.serial)
-	t.byNode.remove(a.NodeID, found.serial)
-	old, _ := t.rows.Delete(found.serial)
+	old, _ := t.rows.Delete(serial)
 	t.sum -= old.hash
-}
-
-func (x *ownerIndex) add(owner string, serial uint64) {
-	number, known := x.numbers.Get(owner)
-	if !known {
-		x.last++
-		number = x.last
-		x.numbers.Set(strings.Clone(owner), number)
-	}
-	x.serials.Set(ownedSerial{number, serial})
-}
-
-func (x *ownerIndex) remove(owner string, serial uint64) {
-	number, _ := x.numbers.Get(owner)
-	x.serials.Delete(ownedSerial{number, serial})
-	for range x.of(owner) {
-		return
-	}
-	x.numbers.Delete(owner)
-}
-
-// of yields the serials of an owner's allocations.
-func (x *ownerIndex) of(owner string) iter.Seq[uint64] {
-	return func(yield func(uint64) bool) {
-		number, known := x.numbers.Get(owner)
-		if !known {
-			return
-		}
-		x.serials.Ascend(ownedSerial{owner: number}, func(o ownedSerial) bool { return o.owner == number && yield(o.serial) })
+	t.byNode.remove(a.NodeID, serial)
+	if key := rowKey(a.Namespace, a.JobID); len(t.byJob.remove(key, serial).serials.list) == 0 {
+		t.byJob.byKey.Delete(key)
 	}
 }
 
-// newest yields an owner's allocations, the one created last first.
-func (t *allocTable) newest(x *ownerIndex, owner string) iter.Seq[*Alloc] {
+// these yields the rows of serials.
+func (t *allocTable) these(serials []uint64) iter.Seq[*Alloc] {
 	return func(yield func(*Alloc) bool) {
-		number, known := x.numbers.Get(owner)
-		if !known {
-			return
+		for _, serial := range serials {
+			if !yield(t.at(serial)) {
+				return
+			}
 		}
-		x.serials.Descend(ownedSerial{number, math.MaxUint64}, func(o ownedSerial) bool { return o.owner == number && yield(t.at(o.serial)) })
 	}
 }
 
-// owned yields an owner's allocations.
-func (t *allocTable) owned(x *ownerIndex, owner string) iter.Seq[*Alloc] {
+// newest yields the rows of serials, the last first.
+func (t *allocTable) newest(serials []uint64) iter.Seq[*Alloc] {
 	return func(yield func(*Alloc) bool) {
-		for serial := range x.of(owner) {
+		for _, serial := range slices.Backward(serials) {
 			if !yield(t.at(serial)) {
 				return
 			}
@@ -201,16 +142,39 @@ func (t *allocTable) prefixedFrom(prefix, first string) iter.Seq[*Alloc] {
 		if len(prefix) > len(lowestID) {
 			return
 		}
-		from, ok := parseID(prefix + lowestID[len(prefix):])
+		from := prefix + lowestID[len(prefix):]
+		if _, ok := parseID(first); ok {
+			from = max(from, first)
+		}
+		id, ok := parseID(from)
 		if !ok {
 			return
 		}
-		if id, ok := parseID(first); ok && lessID(idSerial{id: from}, idSerial{id: id}) {
-			from = id
+		for a := range t.leading(id.lead()) {
+			if a.ID >= from && (!strings.HasPrefix(a.ID, prefix) || !yield(a)) {
+				return
+			}
 		}
-		t.byID.Ascend(idSerial{id: from}, func(i idSerial) bool {
-			a := t.at(i.serial)
-			return strings.HasPrefix(a.ID, prefix) && yield(a)
+	}
+}
+
+// leading yields the rows whose IDs begin with these eight digits or greater ones, in the order of the IDs.
+func (t *allocTable) leading(lead uint32) iter.Seq[*Alloc] {
+	return func(yield func(*Alloc) bool) {
+		begin := lead
+		if run := t.ids.last(lead); run.count > 0 {
+			begin = run.first.lead()
+		}
+		t.ids.byLead.Ascend(begin, func(at uint32, run idRun) (more bool) {
+			more = true
+			t.rows.Ascend(run.serial+uint64(max(lead, at)-at), func(serial uint64, e entry[Alloc]) bool {
+				if serial >= run.serial+uint64(run.count) {
+					return false
+				}
+				more = yield(e.row)
+				return more
+			})
+			return more
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -11,7 +12,7 @@ import (
 // fullAlloc is a row with something in every field.
 func fullAlloc() *Alloc {
 	return &Alloc{
-		ID: AllocID([16]byte{1}, 0, 0), Index: 1, Name: "a.g[1]",
+		ID: AllocID([16]byte{1}, 0), Index: 1, Name: "a.g[1]",
 		AllocGroup: &AllocGroup{Namespace: "n", JobID: "j", JobVersion: 1, JobType: "service", TaskGroup: "g", Priority: 1, Resources: AllocResources{
 			CPU: 1, MemoryMB: 2, MemoryMaxMB: 3, DiskMB: 4, Cores: []int{1}, Devices: []AllocDevice{{Vendor: "v", Type: "t", Name: "n", IDs: []string{"i"}}},
 		}},
@@ -95,7 +96,7 @@ func change(t *testing.T, path string, v reflect.Value) {
 }
 
 func TestParseID(t *testing.T) {
-	id := AllocID([16]byte{7}, 1, 2)
+	id := AllocID([16]byte{7}, 2)
 	key, ok := parseID(id)
 	if !ok || key.String() != id {
 		t.Errorf("%s is read as %s, %v", id, key, ok)
@@ -122,12 +123,17 @@ func TestAllocTable(t *testing.T) {
 		}
 		var old []allocTable // must not change any more
 		var sums []uint64
+		var lists []string
+		listed := func(t *allocTable) string { return fmt.Sprint(t.byJob.listed(rowKey("", "a")), t.byNode.listed("x")) }
 		for step := range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch pick := rapid.IntRange(0, 5).Draw(t, "what"); {
+			switch pick := rapid.IntRange(0, 6).Draw(t, "what"); {
 			case pick <= 2 || len(plain) == 0:
 				r := row{id: idKey{uint64(step) * 0x9e3779b97f4a7c15, uint64(step)}, job: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "job"), node: rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "node")}
+				if n := len(plain); n > 0 && rapid.Bool().Draw(t, "next") && table.ids.free(plain[n-1].id.plus(1), 1) {
+					r.id = plain[n-1].id.plus(1)
+				}
 				plain = append(plain, r)
-				table.add(r.id, alloc(r))
+				table.add(r.id, alloc(r), table.byJob.edit(rowKey("", r.job)), table.byNode.edit(r.node))
 			case pick == 3:
 				i := rapid.IntRange(0, len(plain)-1).Draw(t, "removed")
 				table.remove(alloc(plain[i]))
@@ -135,9 +141,16 @@ func TestAllocTable(t *testing.T) {
 			case pick == 4:
 				i := rapid.IntRange(0, len(plain)-1).Draw(t, "changed")
 				plain[i].value++
-				table.put(table.find(plain[i].id), alloc(plain[i]))
+				serial, _ := table.find(plain[i].id)
+				table.put(serial, alloc(plain[i]))
+			case pick == 5: // another line, of which nothing stays
+				dry := table.clone()
+				l := new(line)
+				dry.byJob.line, dry.byNode.line = l, l
+				id := idKey{1<<40 | uint64(step)<<32, 1}
+				dry.add(id, alloc(row{id, "a", "x", 1}), dry.byJob.edit(rowKey("", "a")), dry.byNode.edit("x"))
 			default:
-				old, sums = append(old, table), append(sums, table.sum)
+				old, sums, lists = append(old, table), append(sums, table.sum), append(lists, listed(&table))
 				table = table.clone()
 			}
 		}
@@ -154,13 +167,13 @@ func TestAllocTable(t *testing.T) {
 		}
 		check("created", slices.Collect(table.created()), func(row) bool { return true })
 		for _, job := range []string{"a", "b", "c"} {
-			check("job "+job, slices.Collect(table.owned(&table.byJob, rowKey("", job))), func(r row) bool { return r.job == job })
+			check("job "+job, slices.Collect(table.these(table.byJob.listed(rowKey("", job)))), func(r row) bool { return r.job == job })
 		}
 		for _, node := range []string{"x", "y", "z"} {
-			last := slices.Collect(table.newest(&table.byNode, node))
+			last := slices.Collect(table.newest(table.byNode.listed(node)))
 			slices.Reverse(last)
 			check("newest of "+node, last, func(r row) bool { return r.node == node })
-			check("node "+node, slices.Collect(table.owned(&table.byNode, node)), func(r row) bool { return r.node == node })
+			check("node "+node, slices.Collect(table.these(table.byNode.listed(node))), func(r row) bool { return r.node == node })
 		}
 		var sum uint64
 		for _, r := range plain {
@@ -172,16 +185,65 @@ func TestAllocTable(t *testing.T) {
 				t.Fatalf("by prefix: %v", got)
 			}
 		}
-		if sum != table.sum || table.rows.Len() != len(plain) || table.byID.Len() != len(plain) {
-			t.Fatalf("%d rows, %d by ID, want %d; sum %x, want %x", table.rows.Len(), table.byID.Len(), len(plain), table.sum, sum)
+		if sum != table.sum || table.rows.Len() != len(plain) || idsIn(table.ids) != len(plain) {
+			t.Fatalf("%d rows, %d by ID, want %d; sum %x, want %x", table.rows.Len(), idsIn(table.ids), len(plain), table.sum, sum)
 		}
 		for i := range old {
 			var was uint64
 			for a := range old[i].all() {
 				was += a.hash()
 			}
-			if was != sums[i] {
+			if was != sums[i] || listed(&old[i]) != lists[i] {
 				t.Fatal("a table that was copied has changed")
+			}
+		}
+	})
+}
+
+func idsIn(x idRuns) (n int) {
+	for _, run := range x.byLead.Scan {
+		n += run.count
+	}
+	return n
+}
+
+// TestIDRuns compares runs with a plain map.
+func TestIDRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		plain, runs := map[idKey]uint64{}, newIDRuns()
+		lead := func(name string) uint64 {
+			return rapid.Uint64Range(0, 20).Draw(t, name) + rapid.SampledFrom([]uint64{0, 1<<32 - 21}).Draw(t, "end")
+		}
+		for serial := uint64(1); serial <= 60; serial++ {
+			id := idKey{lead("lead") << 32, rapid.Uint64Range(0, 1).Draw(t, "plan")}
+			count := rapid.IntRange(1, 4).Draw(t, "count")
+			free := id.lead()+uint32(count-1) >= id.lead()
+			for n := range count {
+				_, a := plain[idKey{id.plus(n).hi, 0}]
+				_, b := plain[idKey{id.plus(n).hi, 1}]
+				free = free && !a && !b
+			}
+			if got := runs.free(id, count); got != free && uint64(id.lead())+uint64(count) < 1<<32 { // one less at the end
+				t.Fatalf("%d from %s are free: %v, want %v", count, id, got, free)
+			} else if got {
+				for n := range count {
+					plain[id.plus(n)] = serial
+					runs.add(id.plus(n), serial)
+					serial++
+				}
+			}
+			gone := idKey{lead("gone") << 32, rapid.Uint64Range(0, 1).Draw(t, "its plan")}
+			if got := runs.remove(gone); got != plain[gone] {
+				t.Fatalf("%s was %d, want %d", gone, got, plain[gone])
+			}
+			delete(plain, gone)
+			for id, want := range plain {
+				if got := runs.serial(id); got != want {
+					t.Fatalf("%s is %d, want %d", id, got, want)
+				}
+			}
+			if idsIn(runs) != len(plain) {
+				t.Fatalf("%d IDs, want %d", idsIn(runs), len(plain))
 			}
 		}
 	})

@@ -29,11 +29,7 @@ func newFlood(b *testing.B) *flood {
 	f := &flood{b: b, h: newHerd(b), rng: rand.New(rand.NewPCG(1, 2)), fresh: map[string][]string{}}
 	f.h.must(RaiseLevel{Term: testTerm, Level: MaxLevel})
 	for range benchNodes {
-		var id [idBytes]byte
-		for k := range id {
-			id[k] = byte(f.rng.Uint32())
-		}
-		n := testNode(uuidText(id[:]))
+		n := testNode(idKey{f.rng.Uint64(), f.rng.Uint64()}.String())
 		n.Name, n.HostIP = fmt.Sprintf("node-%04d", len(f.nodes)), "10.0.0.1"
 		n.Resources.CPU, n.Resources.MemoryMB, n.Resources.DiskMB = 1<<29, 1<<29, 1<<29
 		f.h.must(RegisterNode{Node: n})
@@ -109,7 +105,7 @@ func (f *flood) note(data []byte) {
 		f.b.Fatal(err)
 	}
 	for i := range benchPlan {
-		a := f.h.snap().Alloc(AllocID(cmd.(ApplyPlan).Seed, 0, i))
+		a := f.h.snap().Alloc(AllocID(cmd.(ApplyPlan).Seed, i))
 		f.fresh[a.NodeID] = append(f.fresh[a.NodeID], a.ID)
 	}
 }

@@ -3,9 +3,10 @@ package state
 import "fmt"
 
 func (c ApplyPlan) apply(t *tx) (any, error) {
-	r := &referee{tx: t, plan: &c, slots: map[JobKey]map[slot][]string{}}
+	r := newReferee(t, &c)
 	for i := range c.Records {
 		r.judgeRecord(i)
+		r.first += len(c.Records[i].Index)
 	}
 	for i := range c.Blocked {
 		t.setBlocked(&c.Blocked[i])
@@ -59,7 +60,7 @@ func (r *referee) judgeAtomic(i int) {
 		}
 		r.tx.next, r.result = before, result
 		r.tx.changes.allocs = r.tx.changes.allocs[:changed]
-		r.slots, r.tx.marked = map[JobKey]map[slot][]string{}, nil // they remember what was undone
+		r.groups, r.tx.marked = map[groupKey]*wanted{}, marked{} // they remember what was undone
 		r.drop(rec, PlanDrop{Record: i, Copy: -1, Reason: fmt.Sprintf("copy %d: %s", c, reason)}, len(rec.Index))
 		return
 	}

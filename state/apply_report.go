@@ -73,11 +73,10 @@ func statusWord(s string) string {
 
 // applySaid takes a node's word on one of its allocations, unless it is old or nothing new.
 func (t *tx) applySaid(nr *NodeReport, id idKey, s said) bool {
-	serial := t.next.allocs.find(id)
-	if serial == 0 || s.status == "" {
+	serial, old := t.next.allocs.find(id)
+	if old == nil || s.status == "" {
 		return false
 	}
-	old := t.next.allocs.at(serial)
 	if old.NodeID != nr.NodeID || old.TerminalClient() || !newerReport(nr, old) {
 		return false
 	}

@@ -1,7 +1,9 @@
 package state
 
 import (
+	"cmp"
 	"iter"
+	"slices"
 
 	"github.com/tidwall/btree"
 )
@@ -9,13 +11,14 @@ import (
 // maxGone bounds how many removed jobs, and removed nodes, a dirty index remembers.
 const maxGone = 1024
 
-// dirtyIndex remembers the Raft index at which each key last changed, ordered by it, so that "what changed since" costs only
-// what changed. It is bookkeeping beside the tables: neither hashed nor saved, and nothing that apply decides depends on it.
+// dirtyIndex remembers the Raft index at which each key last changed, and in which order they did, so that "what changed since" costs
+// only what changed. It is bookkeeping beside the tables: neither hashed nor saved, and nothing that apply decides depends on it.
 type dirtyIndex struct {
-	byKey   *btree.Map[string, uint64]
-	byIndex *btree.BTreeG[mark]
-	gone    *btree.BTreeG[mark] // keys that exist no more, at most maxGone
-	floor   uint64              // marks of gone keys up to here may have been forgotten
+	line  *line
+	byKey *btree.Map[string, uint64]
+	log   tail[mark]          // ascending; a mark counts when its key has not changed since
+	gone  *btree.BTreeG[mark] // keys that exist no more, at most maxGone
+	floor uint64              // marks of gone keys up to here may have been forgotten
 }
 
 type mark struct {
@@ -31,34 +34,37 @@ func lessMark(a, b mark) bool {
 }
 
 func newDirtyIndex() dirtyIndex {
-	opts := btree.Options{NoLocks: true, Degree: treeDegree}
 	return dirtyIndex{
-		byKey:   btree.NewMap[string, uint64](treeDegree),
-		byIndex: btree.NewBTreeGOptions(lessMark, opts),
-		gone:    btree.NewBTreeGOptions(lessMark, opts),
+		line:  new(line),
+		byKey: btree.NewMap[string, uint64](treeDegree),
+		gone:  btree.NewBTreeGOptions(lessMark, btree.Options{NoLocks: true, Degree: treeDegree}),
 	}
 }
 
 func (d dirtyIndex) clone() dirtyIndex {
-	return dirtyIndex{byKey: d.byKey.Copy(), byIndex: d.byIndex.Copy(), gone: d.gone.Copy(), floor: d.floor}
+	d.byKey, d.gone = d.byKey.Copy(), d.gone.Copy()
+	return d
 }
 
 func (d *dirtyIndex) mark(key string, index uint64) {
-	old, known := d.byKey.Set(key, index)
-	if known && old == index {
+	if old, known := d.byKey.Set(key, index); known && old == index {
 		return
 	}
-	if known {
-		d.byIndex.Delete(mark{old, key})
+	if len(d.log.list) > 2*d.byKey.Len()+maxGone {
+		d.log = tail[mark]{d.line, slices.DeleteFunc(slices.Clone(d.log.list), func(m mark) bool { return !d.counts(m) })}
 	}
-	d.byIndex.Set(mark{index, key})
+	d.log = d.log.with(d.line, mark{index, key})
+}
+
+// counts reports whether a mark of the log is its key's last.
+func (d *dirtyIndex) counts(m mark) bool {
+	last, known := d.byKey.Get(m.key)
+	return known && last == m.index
 }
 
 // retire moves key to the bounded list of what exists no more.
 func (d *dirtyIndex) retire(key string, index uint64) {
-	if old, known := d.byKey.Delete(key); known {
-		d.byIndex.Delete(mark{old, key})
-	}
+	d.byKey.Delete(key)
 	d.gone.Set(mark{index, key})
 	for d.gone.Len() > maxGone {
 		oldest, _ := d.gone.PopMin()
@@ -70,18 +76,16 @@ func (d *dirtyIndex) retire(key string, index uint64) {
 // back may be yielded twice.
 func (d *dirtyIndex) since(index uint64) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		more := true
-		visit := func(m mark) bool {
-			more = yield(m.key)
-			return more
-		}
 		from := mark{index: index + 1}
 		if from.index == 0 { // index is the largest there is: nothing can be later
 			return
 		}
-		d.byIndex.Ascend(from, visit)
-		if more {
-			d.gone.Ascend(from, visit)
+		at, _ := slices.BinarySearchFunc(d.log.list, from.index, func(m mark, index uint64) int { return cmp.Compare(m.index, index) })
+		for _, m := range d.log.list[at:] {
+			if d.counts(m) && !yield(m.key) {
+				return
+			}
 		}
+		d.gone.Ascend(from, func(m mark) bool { return yield(m.key) })
 	}
 }

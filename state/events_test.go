@@ -146,7 +146,7 @@ func TestEventTypes(t *testing.T) {
 	j := h.snap().Job("default", "a")
 	cmd := h.planCommand(record(j, []int{0}, []int{0}), "n1")
 	step(cmd)
-	a := h.snap().Alloc(AllocID(cmd.Seed, 0, 0))
+	a := h.snap().Alloc(AllocID(cmd.Seed, 0))
 	step(Report{Nodes: []NodeReport{{NodeID: "n1", Boot: 1, Seq: 1, Allocs: []AllocReport{{ID: a.ID, Status: ClientRunning}}}}})
 	step(SetNodeStatus{Term: testTerm, Changes: []NodeStatusChange{{NodeID: "n1", Boot: 1, Status: NodeStatusDown}}})
 	step(SetEligibility{NodeID: "n1", Eligibility: NodeIneligible})

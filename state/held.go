@@ -14,29 +14,36 @@ type Held struct {
 
 // HeldOn is what allocations hold on a node, provided that it is not down: nothing is held on a node that is.
 func (s *Snapshot) HeldOn(nodeID string) Held {
-	h, _ := s.held.Get(nodeID)
-	return h
+	if o := s.allocs.byNode.of(nodeID); o != nil {
+		return o.side.held
+	}
+	return Held{}
 }
 
 // account notes that a row of an allocation takes the place of another; nil is none. What an allocation holds does not change while
-// it lives, nor does its node. The entry of a node stays as long as the node: what it was told is remembered when nothing is left.
+// it lives, nor does its node. What was kept stays as long as the node: what it was told is remembered when nothing is left.
 func (s *Snapshot) account(old, row *Alloc) {
+	if old != nil && row != nil && old.TerminalClient() == row.TerminalClient() && old.IsToRun() == row.IsToRun() {
+		return
+	}
 	one := row
 	if row == nil {
 		one = old
 	}
-	was := s.HeldOn(one.NodeID)
-	h := was
+	h := &s.allocs.byNode.edit(one.NodeID).side.held
+	*h = h.moved(s.index, old, row)
+}
+
+// moved is Held once a row of an allocation has taken the place of another.
+func (h Held) moved(index uint64, old, row *Alloc) Held {
 	switch held, holds := old != nil && !old.TerminalClient(), row != nil && !row.TerminalClient(); {
 	case holds && !held:
 		h = h.with(row, 1)
 	case held && !holds:
 		h = h.with(old, -1)
 	}
-	h.Orders = h.Orders.order(s.index, old, row)
-	if h != was {
-		s.held.Set(one.NodeID, h)
-	}
+	h.Orders = h.Orders.order(index, old, row)
+	return h
 }
 
 // with is Held with one allocation more (1) or less (-1).

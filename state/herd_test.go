@@ -111,7 +111,7 @@ func (h *herd) place(j *Job, index int, nodeID string, ports ...int) *Alloc {
 	if got := h.must(cmd).(PlanResult); got.Placed != 1 {
 		h.t.Fatalf("place copy %d: %+v", index, got)
 	}
-	return h.snap().Alloc(AllocID(cmd.Seed, 0, 0))
+	return h.snap().Alloc(AllocID(cmd.Seed, 0))
 }
 
 // report lets a node say one thing of one allocation.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -59,4 +60,34 @@ func (o Orders) order(index uint64, old, row *Alloc) Orders {
 // CopyName is the name of copy index of a job's group.
 func CopyName(jobID, group string, index int) string {
 	return jobID + "." + group + "[" + strconv.Itoa(index) + "]"
+}
+
+// maxTexts bounds the texts that stand in one piece of memory, which lives as long as one of its copies.
+const maxTexts = 4096
+
+// texts makes the IDs and names of copies, those of many in one piece of memory.
+type texts struct {
+	b      strings.Builder
+	copies int // to come
+}
+
+func (t *texts) of(id idKey, jobID, group string, index int) (text, name string) {
+	var digits [20]byte
+	number := strconv.AppendInt(digits[:0], int64(index), 10)
+	size := len(lowestID) + len(jobID) + len(group) + len(number) + len(".[]")
+	if t.b.Cap()-t.b.Len() < size {
+		t.b.Reset()
+		t.b.Grow(max(size, min(maxTexts, size*t.copies)))
+	}
+	t.copies--
+	from, idText := t.b.Len(), id.text()
+	t.b.Write(idText[:])
+	t.b.WriteString(jobID)
+	t.b.WriteByte('.')
+	t.b.WriteString(group)
+	t.b.WriteByte('[')
+	t.b.Write(number)
+	t.b.WriteByte(']')
+	both := t.b.String()[from:]
+	return both[:len(lowestID)], both[len(lowestID):]
 }

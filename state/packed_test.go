@@ -41,7 +41,7 @@ func TestPackedReports(tt *testing.T) {
 		h.must(RaiseLevel{Term: testTerm, Level: MaxLevel})
 		n := h.node("n1")
 		j := h.job(testJob("a", 6))
-		ids := []string{"not-a-uuid", AllocID([16]byte{9}, 9, 9)}
+		ids := []string{"not-a-uuid", AllocID([16]byte{9}, 9)}
 		for i := range 6 {
 			ids = append(ids, h.place(j, i, n.ID).ID)
 		}
@@ -113,11 +113,11 @@ func TestPackReports(tt *testing.T) {
 
 // TestRunsAreSmall: what a report of copies that started alike costs in the log.
 func TestRunsAreSmall(t *testing.T) {
-	r := NodeReport{NodeID: AllocID([16]byte{1}, 1, 1), Boot: 1, Seq: 1}
+	r := NodeReport{NodeID: AllocID([16]byte{1}, 1), Boot: 1, Seq: 1}
 	const n = 200
 	for i := range n {
 		at := int64(1_700_000_000_000_000_000 + i)
-		r.Allocs = append(r.Allocs, AllocReport{ID: AllocID([16]byte{2}, 0, i), Status: ClientRunning, Tasks: map[string]TaskState{"task": {
+		r.Allocs = append(r.Allocs, AllocReport{ID: AllocID([16]byte{2}, i), Status: ClientRunning, Tasks: map[string]TaskState{"task": {
 			State: TaskRunning, StartedAt: at, Events: []TaskEvent{{Type: "Started", Time: at, Message: "started"}},
 		}}})
 	}

@@ -60,13 +60,14 @@ func rescheduleEvents(prev *Alloc, event RescheduleEvent, a *Alloc) []Reschedule
 }
 
 // promise makes the row of a new copy.
-func (r *referee) promise(id string, k slot, at *AllocNode, holds AllocResources, ports []AllocPort) *Alloc {
+func (r *referee) promise(id idKey, k slot, at *planNode, holds AllocResources, ports []AllocPort) *Alloc {
+	text, name := r.texts.of(id, r.job.ID, r.group.Name, k.index)
 	return &Alloc{
-		ID:            id,
+		ID:            text,
 		AllocGroup:    r.groupOf(holds),
-		AllocNode:     at,
+		AllocNode:     at.named(),
 		Index:         k.index,
-		Name:          CopyName(r.job.ID, r.group.Name, k.index),
+		Name:          name,
 		Ports:         ports,
 		DesiredStatus: DesiredRun,
 		ClientStatus:  ClientPending,
@@ -88,7 +89,7 @@ func (r *referee) groupOf(holds AllocResources) *AllocGroup {
 }
 
 // commit writes a copy that has passed: what it stops, what it follows, and itself.
-func (r *referee) commit(a *Alloc, rec *PlanRecord, c int, victim, prev *Alloc, superseded []*Alloc) {
+func (r *referee) commit(id idKey, a *Alloc, at *planNode, rec *PlanRecord, c int, victim, prev *Alloc, superseded []*Alloc) {
 	for _, s := range superseded {
 		next := ""
 		if s == prev {
@@ -108,12 +109,10 @@ func (r *referee) commit(a *Alloc, rec *PlanRecord, c int, victim, prev *Alloc, 
 		p.NextAllocation = a.ID
 		r.tx.putAlloc(&p)
 	}
-	r.tx.addAlloc(a)
-	k := slot{a.TaskGroup, a.Index}
-	slots := r.wanting(JobKey{a.Namespace, a.JobID})
-	if !slices.Contains(slots[k], a.ID) { // wanting may have been read after the put
-		slots[k] = append(slots[k], a.ID)
+	if r.owner == nil {
+		r.owner = r.tx.next.allocs.byJob.edit(rowKey(a.Namespace, a.JobID))
 	}
+	r.wanted.add(a.Index, r.tx.addAlloc(id, a, r.owner, at.owner))
 	r.result.Placed++
 }
 
@@ -126,9 +125,9 @@ func (r *referee) stop(victim *Alloc, ref StopRef, next string) {
 	if !victim.TerminalDesired() {
 		a.DesiredStatus, a.DesiredDescription = ref.Desired, truncate(ref.Description, maxTextBytes)
 		r.result.Stopped++
-		k := slot{a.TaskGroup, a.Index}
-		if m := r.slots[JobKey{a.Namespace, a.JobID}]; m != nil {
-			m[k] = slices.DeleteFunc(m[k], func(id string) bool { return id == a.ID })
+		if w := r.groups[groupKey{JobKey{a.Namespace, a.JobID}, a.TaskGroup}]; w != nil {
+			id, _ := parseID(a.ID)
+			w.drop(a.Index, r.tx.next.allocs.ids.serial(id))
 		}
 	}
 	r.tx.putAlloc(&a)

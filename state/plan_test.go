@@ -249,7 +249,7 @@ func TestRescheduleHistory(t *testing.T) {
 		if got := h.must(c).(PlanResult); got.Placed != 1 {
 			t.Fatalf("replacement %d: %+v", i, got)
 		}
-		next := h.snap().Alloc(AllocID(c.Seed, 0, 0))
+		next := h.snap().Alloc(AllocID(c.Seed, 0))
 		if next.PreviousAllocation != a.ID || h.snap().Alloc(a.ID).NextAllocation != next.ID {
 			t.Fatalf("links of %+v", next)
 		}
@@ -263,7 +263,7 @@ func TestRescheduleHistory(t *testing.T) {
 	rec.Stop = []StopRef{stopRef(a)}
 	c := h.planCommand(rec, "n1")
 	h.must(c)
-	if next := h.snap().Alloc(AllocID(c.Seed, 0, 0)); next.JobVersion != 1 || next.RescheduleEvents != nil {
+	if next := h.snap().Alloc(AllocID(c.Seed, 0)); next.JobVersion != 1 || next.RescheduleEvents != nil {
 		t.Errorf("a new version starts without a history: %+v", next)
 	}
 }

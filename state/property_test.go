@@ -68,7 +68,8 @@ func checkHeld(t rapid.TB, s *Snapshot) {
 		}
 		want[a.NodeID] = h
 	}
-	s.held.Scan(func(id string, h Held) bool {
+	s.allocs.byNode.byKey.Scan(func(id string, o *owner[nodeSide]) bool {
+		h := o.side.held
 		if _, some := want[id]; !some && (h.Allocs != 0 || s.Node(id) == nil) {
 			t.Fatalf("of node %s, which holds nothing, is kept %+v", id, h)
 		}

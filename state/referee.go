@@ -14,21 +14,39 @@ type referee struct {
 	plan   *ApplyPlan
 	result PlanResult
 
-	slots map[JobKey]map[slot][]string // the copies that want to run, of the jobs that this plan has touched
-	nodes []planNode                   // of plan.Nodes, once they were looked up
+	ids    idKey                // of the plan's first copy
+	used   bool                 // IDs of the plan are there already
+	groups map[groupKey]*wanted // that this plan has looked at
+	nodes  []planNode           // of plan.Nodes, once they were looked up
+	texts  texts
 
 	// of the record being judged
+	first  int // position of its first copy among those of the plan
 	job    *Job
 	group  *TaskGroup
-	judged int         // copies placed so far, of those that passed and those that did not
-	shared *AllocGroup // of the copy placed last
+	owner  *owner[struct{}] // the job
+	wanted *wanted          // of the group
+	judged int              // copies placed so far, of those that passed and those that did not
+	shared *AllocGroup      // of the copy placed last
+}
+
+func newReferee(t *tx, plan *ApplyPlan) *referee {
+	copies := 0
+	for i := range plan.Records {
+		copies += len(plan.Records[i].Index)
+	}
+	r := &referee{
+		tx: t, plan: plan, ids: firstID(plan.Seed), groups: map[groupKey]*wanted{}, nodes: make([]planNode, len(plan.Nodes)), texts: texts{copies: copies},
+	}
+	r.used = !t.next.allocs.ids.free(r.ids, copies)
+	return r
 }
 
 // openRecord checks what concerns all copies of a record, and returns why it is refused.
 func (r *referee) openRecord(i int) string {
 	rec := &r.plan.Records[i]
 	n := len(rec.Index)
-	r.job, r.group, r.judged, r.shared = r.tx.next.Job(rec.Namespace, rec.JobID), nil, 0, nil
+	r.job, r.group, r.owner, r.judged, r.shared = r.tx.next.Job(rec.Namespace, rec.JobID), nil, nil, 0, nil
 	if len(rec.Node) != n || !columnOf(n, len(rec.Stop)) || !columnOf(n, len(rec.Reschedule)) {
 		return "columns of the record differ in length"
 	}
@@ -65,6 +83,7 @@ func (r *referee) openPlacement(rec *PlanRecord, placed int) string {
 	if r.group == nil {
 		return fmt.Sprintf("job has no group %q", rec.TaskGroup)
 	}
+	r.wanted = r.wanting(JobKey{rec.Namespace, rec.JobID}, rec.TaskGroup)
 	return columnsOf(r.group).check(rec, placed)
 }
 
@@ -149,7 +168,7 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, g granted) string {
 	if reason != "" {
 		return reason
 	}
-	if reason := r.checkRoom(n, &ask, given, g.ports); reason != "" {
+	if reason := r.checkRoom(at, &ask, given, g.ports); reason != "" {
 		return reason
 	}
 	var event RescheduleEvent
@@ -160,11 +179,11 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, g granted) string {
 	if reason != "" {
 		return reason
 	}
-	id := AllocID(r.plan.Seed, i, c)
-	if r.tx.next.Alloc(id) != nil {
+	if r.used {
 		return "allocation ID exists, the seed was used before"
 	}
-	a := r.promise(id, k, at.named, ask, given)
+	id := r.ids.plus(r.first + c)
+	a := r.promise(id, k, at, ask, given)
 	if len(superseded) > 0 && prev == nil {
 		prev = superseded[0]
 	}
@@ -172,58 +191,50 @@ func (r *referee) judgePlacement(i, c int, victim *Alloc, g granted) string {
 	if prev != nil {
 		a.PreviousAllocation = prev.ID
 	}
-	r.commit(a, rec, c, victim, prev, superseded)
+	r.commit(id, a, at, rec, c, victim, prev, superseded)
 	return ""
 }
 
 // checkSlot refuses a second copy in a slot. Copies that are lost do not count, but they would run again if their node came
 // back: they are returned, to be stopped together with their replacement.
 func (r *referee) checkSlot(k slot, victim *Alloc) (superseded []*Alloc, reason string) {
-	for _, id := range r.wanting(JobKey{r.job.Namespace, r.job.ID})[k] {
-		a := r.tx.next.Alloc(id)
+	for _, serial := range r.wanted.of(k.index) {
+		a := r.tx.next.allocs.at(serial)
 		if a == victim {
 			continue
 		}
 		if r.tx.next.Live(a) {
-			return nil, fmt.Sprintf("slot %s[%d] has a live copy, %s", k.group, k.index, id)
+			return nil, fmt.Sprintf("slot %s[%d] has a live copy, %s", k.group, k.index, a.ID)
 		}
 		superseded = append(superseded, a)
 	}
 	return superseded, ""
 }
 
-// wanting returns, by slot, the allocations of a job that want to run and have not ended.
-func (r *referee) wanting(job JobKey) map[slot][]string {
-	if r.slots[job] == nil {
-		m := map[slot][]string{}
-		for a := range r.tx.next.AllocsByJob(job.Namespace, job.ID) {
-			if !a.TerminalClient() && !a.TerminalDesired() {
-				k := slot{a.TaskGroup, a.Index}
-				m[k] = append(m[k], a.ID)
-			}
-		}
-		r.slots[job] = m
-	}
-	return r.slots[job]
-}
-
 // planNode is a node of the plan. A plan changes no node.
 type planNode struct {
 	row   *Node
-	named *AllocNode
+	owner *owner[nodeSide] // nil while there is no row
 }
 
 func (r *referee) node(at int) *planNode {
-	if r.nodes == nil {
-		r.nodes = make([]planNode, len(r.plan.Nodes))
-	}
 	n := &r.nodes[at]
 	if n.row == nil {
-		if n.row = r.tx.next.Node(r.plan.Nodes[at].ID); n.row != nil {
-			n.named = &AllocNode{NodeID: n.row.ID, NodeName: n.row.Name}
-		}
+		n.row = r.tx.next.Node(r.plan.Nodes[at].ID)
+	}
+	if n.row != nil {
+		n.owner = r.tx.next.allocs.byNode.current(n.owner, n.row.ID)
 	}
 	return n
+}
+
+// named is what allocations on the node share.
+func (n *planNode) named() *AllocNode {
+	side := &n.owner.side
+	if side.named == nil || side.named.NodeName != n.row.Name {
+		side.named = &AllocNode{NodeID: n.row.ID, NodeName: n.row.Name}
+	}
+	return side.named
 }
 
 func checkNode(n *Node, ref NodeRef) string {
@@ -241,8 +252,8 @@ func checkNode(n *Node, ref NodeRef) string {
 }
 
 // checkRoom asks whether the group's resources and the ports fit on the node beside what is held there.
-func (r *referee) checkRoom(n *Node, ask *AllocResources, given []AllocPort, dynamic []int) string {
-	held, has := r.tx.next.HeldOn(n.ID), &n.Resources
+func (r *referee) checkRoom(at *planNode, ask *AllocResources, given []AllocPort, dynamic []int) string {
+	n, held, has := at.row, &at.owner.side.held, &at.row.Resources
 	switch {
 	case held.CPU+ask.CPU > has.CPU:
 		return fmt.Sprintf("cpu: asks %d MHz, %d of %d free", ask.CPU, has.CPU-held.CPU, has.CPU)

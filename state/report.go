@@ -78,25 +78,26 @@ func (r *ReportRun) unpack() []AllocReport {
 
 // String is the UUID's text.
 func (id idKey) String() string {
+	text := id.text()
+	return string(text[:])
+}
+
+// text is the UUID's text.
+func (id idKey) text() (out [len(lowestID)]byte) {
 	var b [idBytes]byte
-	return uuidText(id.append(b[:0]))
+	id.append(b[:0])
+	hex.Encode(out[0:8], b[0:4])
+	hex.Encode(out[9:13], b[4:6])
+	hex.Encode(out[14:18], b[6:8])
+	hex.Encode(out[19:23], b[8:10])
+	hex.Encode(out[24:36], b[10:16])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return out
 }
 
 // append adds the ID's 16 bytes.
 func (id idKey) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, id.hi), id.lo)
-}
-
-// uuidText is the text of a UUID's 16 bytes.
-func uuidText(id []byte) string {
-	var out [36]byte
-	hex.Encode(out[0:8], id[0:4])
-	hex.Encode(out[9:13], id[4:6])
-	hex.Encode(out[14:18], id[6:8])
-	hex.Encode(out[19:23], id[8:10])
-	hex.Encode(out[24:36], id[10:16])
-	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
-	return string(out[:])
 }
 
 // packer gathers allocations that stand alike into runs.
@@ -258,8 +259,8 @@ func (s *Snapshot) NewsIn(r NodeReport) (NodeReport, error) {
 
 // ended reports whether an allocation is known to have ended.
 func (s *Snapshot) ended(id idKey) bool {
-	serial := s.allocs.find(id)
-	return serial != 0 && s.allocs.at(serial).TerminalClient()
+	_, row := s.allocs.find(id)
+	return row != nil && row.TerminalClient()
 }
 
 // validate refuses runs whose columns do not belong together: applying would ignore them.

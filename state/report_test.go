@@ -178,7 +178,7 @@ func TestJobStatus(t *testing.T) {
 	rec.Reschedule = []RescheduleEvent{{Time: 1, PrevAllocID: a.ID}}
 	c := h.planCommand(rec, "n1")
 	h.must(c)
-	h.report(h.snap().Alloc(AllocID(c.Seed, 0, 0)), 1, ClientFailed)
+	h.report(h.snap().Alloc(AllocID(c.Seed, 0)), 1, ClientFailed)
 	check("batch", JobStatusDead, "a batch job whose attempts are used up")
 
 	done := testJob("done", 1)

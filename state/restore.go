@@ -270,10 +270,10 @@ func (s *Snapshot) settleDirty(index uint64) {
 	for j := range s.Jobs() {
 		s.jobsDirty.mark(rowKey(j.Namespace, j.ID), index)
 	}
-	for key := range s.allocs.byJob.numbers.Scan { // also of jobs whose rows are gone
+	for key := range s.allocs.byJob.byKey.Scan { // also of jobs whose rows are gone
 		s.jobsDirty.mark(key, index)
 	}
-	for id := range s.allocs.byNode.numbers.Scan {
+	for id := range s.allocs.byNode.byKey.Scan {
 		s.nodesDirty.mark(id, index)
 	}
 	for n := range s.Nodes() {

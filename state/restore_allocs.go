@@ -2,7 +2,6 @@ package state
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 )
 
@@ -13,17 +12,13 @@ type loader struct {
 	like   *Alloc               // the row that copies may follow; nil when none may
 	nodes  []*AllocNode         // machines by number
 	byNode map[AllocNode]uint64 // their numbers
-	groups *AllocGroup          // of the row before
-	ids    []idSerial
-	jobs   []ownedSerial
-	where  []ownedSerial
-	job    string // the job of the row before, and its number
-	jobNo  uint64
-	held   map[string]*Held
+	group  *AllocGroup          // of the row before
+	ids    []idRun
+	job    *owner[struct{}] // its job
 }
 
 func newLoader(s *Snapshot) *loader {
-	return &loader{s: s, byNode: map[AllocNode]uint64{}, held: map[string]*Held{}}
+	return &loader{s: s, byNode: map[AllocNode]uint64{}}
 }
 
 // whole adds a row that was written whole. It reports false when the row is no allocation.
@@ -31,10 +26,9 @@ func (l *loader) whole(a *Alloc) bool {
 	if !a.Whole() {
 		return false
 	}
-	if l.groups != nil && len(a.Resources.Cores)+len(a.Resources.Devices) == 0 && sameGroup(l.groups, a.AllocGroup) {
-		a.AllocGroup = l.groups
+	if l.group != nil && len(a.Resources.Cores)+len(a.Resources.Devices) == 0 && sameGroup(l.group, a.AllocGroup) {
+		a.AllocGroup = l.group
 	}
-	l.groups = a.AllocGroup
 	if sh := a.TaskStates.shape; sh != nil {
 		a.TaskStates.shape = l.s.shapes.known(sh)
 	}
@@ -91,61 +85,38 @@ func (l *loader) put(a *Alloc) bool {
 	h := a.hash()
 	t.rows.Load(t.last, entry[Alloc]{row: a, hash: h})
 	t.sum += h
-	l.ids = append(l.ids, idSerial{id, t.last})
-	if key := rowKey(a.Namespace, a.JobID); key != l.job {
-		l.job, l.jobNo = key, t.byJob.number(key)
+	l.number(id, t.last)
+	if l.job == nil || l.group != a.AllocGroup {
+		l.job, l.group = t.byJob.edit(rowKey(a.Namespace, a.JobID)), a.AllocGroup
 	}
-	l.jobs = append(l.jobs, ownedSerial{l.jobNo, t.last})
-	h2 := l.held[a.NodeID]
-	if h2 == nil {
-		h2 = &Held{}
-		l.held[a.NodeID] = h2
-	}
-	if !a.TerminalClient() {
-		*h2 = h2.with(a, 1)
-	}
-	h2.Orders = h2.Orders.order(l.s.index, nil, a)
-	l.where = append(l.where, ownedSerial{t.byNode.number(a.NodeID), t.last})
+	t.byJob.add(l.job, t.last)
+	node := t.byNode.edit(a.NodeID)
+	node.side.named = a.AllocNode
+	node.side.held = node.side.held.moved(l.s.index, nil, a)
+	t.byNode.add(node, t.last)
 	return true
 }
 
-// number is an owner's number.
-func (x *ownerIndex) number(owner string) uint64 {
-	number, known := x.numbers.Get(owner)
-	if !known {
-		x.last++
-		number = x.last
-		x.numbers.Set(owner, number)
+// number adds the ID of a row to the run of those before it, if it is the next one.
+func (l *loader) number(id idKey, serial uint64) {
+	if n := len(l.ids); n > 0 {
+		if run := &l.ids[n-1]; run.precedes(id, serial) {
+			run.count++
+			return
+		}
 	}
-	return number
+	l.ids = append(l.ids, idRun{id, 1, serial})
 }
 
-// finish puts everything in its place. It reports false when an ID is there twice.
+// finish puts the IDs in their place. It reports false when one is there twice, or two begin alike.
 func (l *loader) finish() bool {
-	t := &l.s.allocs
-	slices.SortFunc(l.ids, func(a, b idSerial) int {
-		if c := cmp.Compare(a.id.hi, b.id.hi); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.id.lo, b.id.lo)
-	})
-	for i, id := range l.ids {
-		if i > 0 && id.id == l.ids[i-1].id {
+	ids := l.s.allocs.ids
+	slices.SortFunc(l.ids, func(a, b idRun) int { return cmp.Compare(a.first.lead(), b.first.lead()) })
+	for i, run := range l.ids {
+		if i > 0 && l.ids[i-1].first.lead()+uint32(l.ids[i-1].count)-1 >= run.first.lead() {
 			return false
 		}
-		t.byID.Load(id)
-	}
-	for _, one := range []struct {
-		owned []ownedSerial
-		index *ownerIndex
-	}{{l.jobs, &t.byJob}, {l.where, &t.byNode}} {
-		slices.SortStableFunc(one.owned, func(a, b ownedSerial) int { return cmp.Compare(a.owner, b.owner) })
-		for _, o := range one.owned {
-			one.index.serials.Load(o)
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(l.held)) {
-		l.s.held.Load(id, *l.held[id])
+		ids.byLead.Load(run.first.lead(), run)
 	}
 	return true
 }

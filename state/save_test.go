@@ -45,7 +45,7 @@ func richHerd(t testing.TB) *herd {
 		t.Fatalf("plan: %+v", got)
 	}
 	h.must(Report{Time: 100, Nodes: []NodeReport{{NodeID: "n3", Boot: 1, Seq: 1, Allocs: []AllocReport{{
-		ID: AllocID(c.Seed, 0, 0), Status: ClientRunning, Tasks: map[string]TaskState{"server": {State: TaskRunning, Crash: testCrash()}},
+		ID: AllocID(c.Seed, 0), Status: ClientRunning, Tasks: map[string]TaskState{"server": {State: TaskRunning, Crash: testCrash()}},
 	}}}}})
 	return h
 }

@@ -23,9 +23,8 @@ type Snapshot struct {
 	images   table[Image]
 	imagesAt uint64 // index at which an image last changed; not saved
 
-	held          *btree.Map[string, Held] // node → what allocations hold there
-	poolsIndex    uint64                   // of the last change of a pool: bookkeeping like the dirty indexes
-	nodesIndex    uint64                   // of the last change of a node's row: the same
+	poolsIndex    uint64 // of the last change of a pool: bookkeeping like the dirty indexes
+	nodesIndex    uint64 // of the last change of a node's row: the same
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
 	nodesDirty    dirtyIndex
@@ -60,7 +59,6 @@ func newSnapshot() *Snapshot {
 		requests:      newTable[requestRow](),
 		pools:         newTable[NodePool](),
 		images:        newTable[Image](),
-		held:          btree.NewMap[string, Held](treeDegree),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
 		nodesDirty:    newDirtyIndex(),
@@ -78,11 +76,17 @@ func (s *Snapshot) clone() *Snapshot {
 	c.jobs, c.versions, c.nodes = s.jobs.clone(), s.versions.clone(), s.nodes.clone()
 	c.allocs, c.requests, c.pools = s.allocs.clone(), s.requests.clone(), s.pools.clone()
 	c.images = s.images.clone()
-	c.held = s.held.Copy()
 	c.requestsByAge = s.requestsByAge.Copy()
 	c.jobsDirty, c.nodesDirty, c.news = s.jobsDirty.clone(), s.nodesDirty.clone(), s.news.clone()
 	c.cloning = new(sync.Mutex)
 	return &c
+}
+
+// newLine tells a copy of a snapshot from the one that the store goes on with.
+func (s *Snapshot) newLine() {
+	l := new(line)
+	s.allocs.byJob.line, s.allocs.byNode.line = l, l
+	s.jobsDirty.line, s.nodesDirty.line, s.news.jobs.line, s.news.nodes.line = l, l, l, l
 }
 
 // Index is the Raft index of the last entry applied.
@@ -208,17 +212,17 @@ func (s *Snapshot) AllocCount() int { return s.allocs.rows.Len() }
 
 // AllocsByJob yields a job's allocations in the order in which they were placed, also those of a job whose row is gone.
 func (s *Snapshot) AllocsByJob(namespace, id string) iter.Seq[*Alloc] {
-	return s.allocs.owned(&s.allocs.byJob, rowKey(namespace, id))
+	return s.allocs.these(s.allocs.byJob.listed(rowKey(namespace, id)))
 }
 
 // AllocsByNode yields a node's allocations in the order in which they were placed.
 func (s *Snapshot) AllocsByNode(id string) iter.Seq[*Alloc] {
-	return s.allocs.owned(&s.allocs.byNode, id)
+	return s.allocs.these(s.allocs.byNode.listed(id))
 }
 
 // NewestByNode yields a node's allocations, the one placed last first.
 func (s *Snapshot) NewestByNode(id string) iter.Seq[*Alloc] {
-	return s.allocs.newest(&s.allocs.byNode, id)
+	return s.allocs.newest(s.allocs.byNode.listed(id))
 }
 
 // JobsDirtySince yields the jobs whose row, allocations or allocations' nodes changed after index, or that a dropped copy of a

@@ -48,7 +48,9 @@ func (s *Store) ApplyCommand(index, term uint64, cmd Command) any {
 // With returns the snapshot that applying cmd would lead to, and the command's result. The receiver does not change; nothing
 // is stored. It is how a dry run looks ahead.
 func (s *Snapshot) With(index, term uint64, cmd Command) (*Snapshot, any) {
-	next, result, _ := s.apply(index, term, cmd)
+	branch := s.clone()
+	branch.newLine()
+	next, result, _ := branch.apply(index, term, cmd)
 	return next, result
 }
 

@@ -10,8 +10,14 @@ type tx struct {
 	term    uint64
 	now     int64               // cluster time of the entry: never before an earlier entry's
 	purging map[string]struct{} // purged jobs of which this entry touched something
-	marked  map[JobKey]struct{} // jobs, and nodes by a key without a namespace, that allocations made dirty; nil is always right
+	marked  marked
 	changes changes
+}
+
+// marked is of which allocations it is known that their jobs and nodes are marked as dirty. The zero value is always right.
+type marked struct {
+	groups map[*AllocGroup]struct{}
+	node   string // the last one
 }
 
 // maxTime keeps a mad clock from poisoning cluster time for ever: the year 2116.
@@ -105,7 +111,7 @@ func (t *tx) touchJob(namespace, id string) {
 	} else {
 		t.next.jobsDirty.retire(key, t.index)
 		t.next.news.jobs.retire(key, t.index)
-		t.marked = nil
+		t.marked = marked{}
 	}
 }
 
@@ -155,18 +161,18 @@ func (t *tx) removeNode(n *Node) {
 	t.next.nodes.remove(n.ID)
 	t.next.nodesIndex = t.index
 	t.hold(n.ID, nil)
-	t.next.held.Delete(n.ID)
+	t.next.allocs.byNode.byKey.Delete(n.ID)
 	t.next.nodesDirty.retire(n.ID, t.index)
 	t.next.news.nodes.retire(n.ID, t.index)
-	t.marked = nil
+	t.marked = marked{}
 	t.changes.nodes = append(t.changes.nodes, n.ID)
 }
 
 // putAlloc puts a changed copy of an allocation's row.
 func (t *tx) putAlloc(a *Alloc) {
 	id, _ := parseID(a.ID)
-	serial := t.next.allocs.find(id)
-	t.replaceAlloc(serial, t.next.allocs.at(serial), a)
+	serial, old := t.next.allocs.find(id)
+	t.replaceAlloc(serial, old, a)
 }
 
 // replaceAlloc is putAlloc for those who know the row's serial and the row.
@@ -178,33 +184,28 @@ func (t *tx) replaceAlloc(serial uint64, old, a *Alloc) {
 	t.noteAlloc(old, a)
 }
 
-// addAlloc puts the row of a new allocation.
-func (t *tx) addAlloc(a *Alloc) {
+// addAlloc puts the row of a new allocation, whose ID is free. job and node are its owners.
+func (t *tx) addAlloc(id idKey, a *Alloc, job *owner[struct{}], node *owner[nodeSide]) (serial uint64) {
 	a.CreateIndex, a.ModifyIndex = t.index, t.index
-	t.next.addAlloc(a)
+	node.side.held = node.side.held.moved(t.index, nil, a)
+	serial = t.next.allocs.add(id, a, job, node)
 	t.changedAlloc(a)
+	return serial
 }
 
-func (s *Snapshot) addAlloc(a *Alloc) {
-	id, _ := parseID(a.ID)
-	s.account(nil, a)
-	s.allocs.add(id, a)
-}
-
-// changedAlloc marks what a change of an allocation makes dirty, each job and node once an entry.
+// changedAlloc marks what a change of an allocation makes dirty.
 func (t *tx) changedAlloc(a *Alloc) {
 	t.changes.allocs = append(t.changes.allocs, a)
-	t.markOnce(JobKey{a.Namespace, a.JobID}, func() { t.markJobQuietly(rowKey(a.Namespace, a.JobID)) })
-	t.markOnce(JobKey{ID: a.NodeID}, func() { t.next.nodesDirty.mark(a.NodeID, t.index) }) // no namespace is ""
-}
-
-func (t *tx) markOnce(key JobKey, mark func()) {
-	if t.marked == nil {
-		t.marked = map[JobKey]struct{}{}
+	if _, known := t.marked.groups[a.AllocGroup]; !known {
+		if t.marked.groups == nil {
+			t.marked.groups = map[*AllocGroup]struct{}{}
+		}
+		t.marked.groups[a.AllocGroup] = struct{}{}
+		t.markJobQuietly(rowKey(a.Namespace, a.JobID))
 	}
-	if _, known := t.marked[key]; !known {
-		t.marked[key] = struct{}{}
-		mark()
+	if t.marked.node != a.NodeID {
+		t.marked.node = a.NodeID
+		t.next.nodesDirty.mark(a.NodeID, t.index)
 	}
 }
 
