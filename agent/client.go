@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	// retryMin and retryMax bound the back-off of a node that reaches no server.
 	retryMin = 200 * time.Millisecond
 	retryMax = 3 * time.Second
+	// gatherLook is how often it is looked whether the servers still want reports to wait.
+	gatherLook = time.Second
 )
 
 // client is the node's side of an agent: it tells the servers what the machine is, asks what its allocations are to do, obeys,
@@ -51,11 +54,12 @@ type client struct {
 type session struct {
 	generation uint64 // the node's
 	period     time.Duration
-	index      uint64 // newest index obeyed by this process
-	restore    uint64 // restore generation of it
-	epoch      string // of the cluster, as seen with it
-	level      int    // the cluster's when it took the registration
-	first      bool   // the next poll is the first since the agent started: the leader itself must answer
+	gather     time.Duration // how long news that allocations run may wait for more
+	index      uint64        // newest index obeyed by this process
+	restore    uint64        // restore generation of it
+	epoch      string        // of the cluster, as seen with it
+	level      int           // the cluster's when it took the registration
+	first      bool          // the next poll is the first since the agent started: the leader itself must answer
 }
 
 // leaderHint is who led when a server last said so.
@@ -196,6 +200,9 @@ func (c *client) reportLoop(ctx context.Context) error {
 			return ctx.Err()
 		case <-c.runner.Reports():
 		}
+		if err := c.gather(ctx); err != nil {
+			return err
+		}
 		for {
 			err := c.report(ctx)
 			if err == nil {
@@ -207,6 +214,33 @@ func (c *client) reportLoop(ctx context.Context) error {
 				return err
 			}
 			wait = min(2*wait, retryMax)
+		}
+	}
+}
+
+// gather lets news wait for more for as long as the servers want it: while nothing is said but that allocations run, and a report has
+// room.
+func (c *client) gather(ctx context.Context) error {
+	for began := time.Now(); ; {
+		c.mu.Lock()
+		left := c.orders.gather - time.Since(began)
+		c.mu.Unlock()
+		if left <= 0 {
+			return nil
+		}
+		_, allocs := c.runner.TakeReport()
+		if len(allocs) >= runtime.MaxReport || slices.ContainsFunc(allocs, func(r state.AllocReport) bool { return !r.Calm() }) {
+			return nil
+		}
+		again := time.NewTimer(min(left, gatherLook))
+		select {
+		case <-ctx.Done():
+		case <-c.runner.Reports():
+		case <-again.C: // the servers may want it no more
+		}
+		again.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 }

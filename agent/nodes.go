@@ -128,6 +128,9 @@ func (s *server) pollAnswer(snap *state.Snapshot, req *api.PollRequest) (*api.Po
 	resp := orders(snap, req)
 	resp.LeaderID, resp.LeaderAddr = s.raft.Leader()
 	resp.LeasePeriod = leasePeriod(snap.NodeCount())
+	if s.flooded(time.Now()) {
+		resp.Gather = gatherInFlood
+	}
 	return resp, nil
 }
 

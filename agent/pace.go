@@ -10,18 +10,41 @@ import (
 )
 
 const (
-	// newsEvery bounds how many nodes a second a server tells of new orders at once: a little more than what comes in a large cluster whose servers
-	// place a thousand copies a second. When more are to be told they wait their turn, and are told more at a time: while a
-	// million copies are placed, a server that answers every node at every entry of the log does nothing else.
-	newsEvery = 2500 * time.Microsecond
+	// newsEvery bounds how many nodes a second a server tells of new orders at once. When more are to be told they wait their turn.
+	newsEvery = 500 * time.Microsecond
 	// newsAhead is how many are told at once after a pause.
 	newsAhead = 250
+	// floodRate is how many copies the cluster places a second when there is a flood: a node is then told when its poll ends, of all that
+	// came meanwhile, and says later that it runs. A server that answered every node at every entry of the log would do nothing else. It is
+	// what is placed that is measured, and not who waits: those who wait become more by waiting.
+	floodRate = 2500
+	// floodLook is how often that is looked at. It takes two looks for a flood to begin, and one for it to end.
+	floodLook = 500 * time.Millisecond
+	// gatherInFlood is how long a node may gather news that copies run while there is a flood.
+	gatherInFlood = 10 * time.Second
 )
 
-// pace gives nodes that are to be told something their turns.
+// pace gives nodes that are to be told something their turns, and knows floods.
 type pace struct {
-	mu   sync.Mutex
-	next time.Time // the first turn that nobody has
+	mu     sync.Mutex
+	next   time.Time // the first turn that nobody has
+	looked time.Time // when it was looked at what is placed
+	placed uint64    // in all, by then
+	much   bool      // of it since the look before
+	flood  bool
+}
+
+// look notes how many copies the cluster has placed in all, and reports whether there is a flood.
+func (p *pace) look(now time.Time, placed uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if since := now.Sub(p.looked); since >= floodLook {
+		was := p.much
+		p.much = placed > p.placed && float64(placed-p.placed) > floodRate*since.Seconds()
+		p.flood = p.much && was
+		p.looked, p.placed = now, placed
+	}
+	return p.flood
 }
 
 // turn is how long to wait for the next turn. Whoever has less patience than that has none, and is told when it ends.
@@ -53,16 +76,12 @@ func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.
 			snap = s.store.Snapshot()
 		}
 		some, urgent := news(snap, req)
-		if some && !urgent {
-			now := time.Now()
-			if wait = s.pace.turn(now, until.Sub(now)); wait > 0 {
-				w.Stop()
-				return restUntil(ctx, req.Closing, wait)
-			}
-		}
 		if some {
 			w.Stop()
-			return nil
+			if urgent {
+				return nil
+			}
+			return s.awaitTurn(ctx, req, until)
 		}
 		if timer == nil {
 			timer = time.NewTimer(wait)
@@ -83,8 +102,40 @@ func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.
 	}
 }
 
+// awaitTurn waits until it is the node's turn to be told what there is, or until its poll ends. While there is a flood nobody has turns.
+func (s *server) awaitTurn(ctx context.Context, req *api.PollRequest, until time.Time) error {
+	for {
+		now := time.Now()
+		left := until.Sub(now)
+		if left <= 0 {
+			return nil
+		}
+		if !s.flooded(now) {
+			return restUntil(ctx, req.Closing, s.pace.turn(now, left))
+		}
+		if err := restUntil(ctx, req.Closing, min(left, floodLook)); err != nil || closed(req.Closing) {
+			return err
+		}
+	}
+}
+
+// flooded reports whether the cluster places so much that its nodes have to wait for their orders.
+func (s *server) flooded(now time.Time) bool { return s.pace.look(now, s.store.Snapshot().Placed()) }
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // restUntil waits, unless this server closes before.
 func restUntil(ctx context.Context, closing <-chan struct{}, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

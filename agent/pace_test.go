@@ -5,6 +5,32 @@ import (
 	"time"
 )
 
+// TestFlood: what is placed for a moment is no flood, what is placed for longer is one until it ends, and a state that remembers less than
+// the one before ends it.
+func TestFlood(t *testing.T) {
+	const much = uint64(2 * floodRate * floodLook / time.Second)
+	var p pace
+	now, placed := time.Unix(1000, 0), uint64(7_000_000)
+	for i, c := range []struct {
+		placed uint64
+		want   bool
+	}{
+		{0, false}, {much, false}, {0, false}, {much / 4, false}, {much / 4, false}, // a large job; a steady flow
+		{much, false}, {much, true}, {much, true}, {much / 4, false}, {much, false}, {much, true},
+	} {
+		now, placed = now.Add(floodLook), placed+c.placed
+		if got := p.look(now, placed); got != c.want {
+			t.Errorf("look %d: %t, want %t", i, got, c.want)
+		}
+		if got := p.look(now.Add(floodLook/2), placed+10*much); got != c.want {
+			t.Errorf("between looks %d and %d: %t", i, i+1, got)
+		}
+	}
+	if p.look(now.Add(floodLook), 12) {
+		t.Error("a flood goes on in a state that has placed less")
+	}
+}
+
 // TestPace: a few are told at once, a flood waits its turns and no longer than its patience, and what was a flood is over once it is.
 func TestPace(t *testing.T) {
 	var p pace

@@ -84,6 +84,7 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 	if resp.LeasePeriod > 0 {
 		c.orders.period = resp.LeasePeriod
 	}
+	c.orders.gather = min(resp.Gather, gatherInFlood)
 	if err := c.roster.Hear(req, resp, time.Now()); errors.Is(err, api.ErrRoster) {
 		c.log.Warn("asking about every allocation by name", "reason", err)
 	} else if err != nil {

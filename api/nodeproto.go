@@ -73,6 +73,7 @@ type PollResponse struct {
 	LeaderID          string        // "" while there is none
 	LeaderAddr        string        // its peer address
 	LeasePeriod       time.Duration // how often to poll at least
+	Gather            time.Duration `json:",omitempty"` // how long news that allocations run may wait for more
 	Register          bool          // the cluster does not know the node, or knows it as down: register again
 	NodeStatus        string        // a state.NodeStatus constant
 	ToRun             state.Digest  // of all allocations that are to run on the node: what it was told must come to that

@@ -10,8 +10,8 @@ import (
 	"github.com/drover-io/drover/state"
 )
 
-// maxReport bounds the allocations in one report, so that a report fits in one log entry together with others.
-const maxReport = 100
+// MaxReport bounds the allocations in one report, so that a report fits in one log entry together with others.
+const MaxReport = 100
 
 // maxReportBytes bounds its size: several reports share one log entry of 1 MiB.
 const maxReportBytes = 256 << 10
@@ -51,7 +51,7 @@ func (l *ledger) take() (seq uint64, allocs []*alloc, stamps []uint64) {
 		return 0, nil, nil
 	}
 	allocs = slices.SortedFunc(maps.Values(l.owed), func(x, y *alloc) int { return cmp.Compare(x.changed, y.changed) })
-	allocs = allocs[:min(len(allocs), maxReport)]
+	allocs = allocs[:min(len(allocs), MaxReport)]
 	l.clock++
 	l.last, l.upto = l.clock, allocs[len(allocs)-1].changed
 	for _, a := range allocs {

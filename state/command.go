@@ -189,6 +189,19 @@ type AllocReport struct {
 	Tasks       map[string]TaskState `json:",omitempty"`
 }
 
+// Calm reports whether nothing is said but that the allocation starts or runs: nobody has to do anything about it.
+func (r *AllocReport) Calm() bool {
+	if r.Status != ClientPending && r.Status != ClientRunning {
+		return false
+	}
+	for _, t := range r.Tasks {
+		if t.Failed || t.State != TaskPending && t.State != TaskRunning {
+			return false
+		}
+	}
+	return true
+}
+
 // CollectGarbage removes rows that nothing refers to any more. Rows that are alive again are kept.
 type CollectGarbage struct {
 	Term   uint64

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/runtime"
 	"github.com/drover-io/drover/state"
 )
 
@@ -34,6 +35,7 @@ type simulated struct {
 	restore  uint64
 	epoch    string
 	period   time.Duration
+	gather   time.Duration   // how long news that copies run may wait for more
 	first    bool            // the next poll is the first: the leader itself must answer
 	roster   api.Roster      // also what is on the machine: everything that is to run is there
 	over     map[string]bool // allocations that have ended, until the cluster says that it knows
@@ -162,6 +164,7 @@ func (s *simulated) obey(req *api.PollRequest, resp *api.PollResponse) (again bo
 	if resp.LeasePeriod > 0 {
 		s.period = resp.LeasePeriod
 	}
+	s.gather = resp.Gather
 	if i, ok := s.peerAddr[resp.LeaderAddr]; ok {
 		s.leader = i
 	}
@@ -252,6 +255,9 @@ func (s *simulated) reportLoop(ctx context.Context) error {
 			return ctx.Err()
 		case <-s.reports:
 		}
+		if err := s.gatherNews(ctx); err != nil {
+			return err
+		}
 		for wait := retryMin; ; wait = min(2*wait, retryMax) {
 			err := s.report(ctx)
 			if err == nil {
@@ -261,6 +267,29 @@ func (s *simulated) reportLoop(ctx context.Context) error {
 			if err := Pause(ctx, wait); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// gatherNews lets news wait for more for as long as the servers want it, as package agent does.
+func (s *simulated) gatherNews(ctx context.Context) error {
+	for began := time.Now(); ; {
+		s.mu.Lock()
+		left, full := s.gather-time.Since(began), len(s.unsaid) >= runtime.MaxReport
+		urgent := slices.ContainsFunc(s.unsaid, func(r state.AllocReport) bool { return !r.Calm() })
+		s.mu.Unlock()
+		if left <= 0 || full || urgent {
+			return nil
+		}
+		again := time.NewTimer(min(left, time.Second))
+		select {
+		case <-ctx.Done():
+		case <-s.reports:
+		case <-again.C:
+		}
+		again.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 }
