@@ -20,7 +20,7 @@ func orders(snap *state.Snapshot, req *api.PollRequest) *api.PollResponse {
 		// allocations belong to registers first and is told then.
 		return resp
 	}
-	resp.NodeStatus, resp.ToRun = node.Status, snap.OrdersOf(node.ID).Run
+	resp.NodeStatus, resp.NodeName, resp.ToRun = node.Status, node.Name, snap.OrdersOf(node.ID).Run
 	switch {
 	case req.Since == 0:
 		ordersAll(snap, req, resp)
@@ -111,7 +111,7 @@ func (r *runOrders) add(a *state.Alloc) {
 	i, known := r.at[like]
 	if !known || !plain(a) {
 		i = len(r.resp.Run)
-		r.resp.Run = append(r.resp.Run, api.RunOrder{Alloc: template(a)})
+		r.resp.Run = append(r.resp.Run, api.RunOrder{Alloc: template(a), Plain: plain(a)})
 		r.send(a)
 		if plain(a) {
 			if r.at == nil {

@@ -29,6 +29,7 @@ type Config struct {
 
 	HTTPClient *http.Client                                                      // nil means one of the client's own
 	Dial       func(ctx context.Context, network, addr string) (net.Conn, error) // nil means TCP; ignored with HTTPClient
+	Crowd      bool                                                              // the process speaks for many nodes, see As: what several are sent is decoded once
 	Retries    int                                                               // of what is safe to send twice; 0 means 2, -1 none
 }
 
@@ -41,6 +42,7 @@ type Client struct {
 	base   url.URL
 	http   *http.Client
 	routes map[string]*Route
+	common *common
 }
 
 // New makes a client. It does not connect.
@@ -56,6 +58,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, base: base, http: cfg.HTTPClient, routes: map[string]*Route{}}
+	if cfg.Crowd {
+		c.common = newCommon()
+	}
 	if c.http == nil {
 		c.http = &http.Client{Transport: newTransport(cfg.Dial, socket)}
 	}

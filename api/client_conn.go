@@ -31,23 +31,38 @@ func errorOf(addr string, res *http.Response) error {
 // maxWhole is up to which length an answer is read as a whole before it is decoded.
 const maxWhole = 1 << 20
 
-// decodeAnswer decodes an answer, and reads it to its end: its connection is used again.
+// decodeAnswer decodes an answer, or takes its bytes when these are asked for, and reads it to its end: its connection is used again.
 func decodeAnswer(res *http.Response, out any) error {
-	if n := res.ContentLength; n > 0 && n <= maxWhole {
+	raw, isRaw := out.(*[]byte)
+	if n := res.ContentLength; n > 0 && (n <= maxWhole || isRaw) {
 		data := make([]byte, n)
 		if _, err := io.ReadFull(res.Body, data); err != nil {
 			return err
 		}
-		if fastjson.Unmarshal(data, out, jsonv1.DefaultOptionsV1()) == nil {
+		if isRaw {
+			*raw = data
 			return nil
 		}
-		return json.Unmarshal(data, out) // it says what is wrong
+		return unmarshal(data, out)
+	}
+	if isRaw {
+		var err error
+		*raw, err = io.ReadAll(res.Body)
+		return err
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
 		return err
 	}
 	_, err := io.Copy(io.Discard, io.LimitReader(res.Body, maxWhole))
 	return err
+}
+
+// unmarshal decodes JSON, in a third of the time when there is nothing wrong with it.
+func unmarshal(data []byte, out any) error {
+	if fastjson.Unmarshal(data, out, jsonv1.DefaultOptionsV1()) == nil {
+		return nil
+	}
+	return json.Unmarshal(data, out) // it says what is wrong
 }
 
 // metaOf reads the headers of an answer.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/url"
 )
 
 // These are the calls of agents to agents. The client's Config has a NodeID, and its address is a peer listener's.
@@ -17,20 +16,6 @@ func (c *Client) As(nodeID string) *Client {
 // NodeRegister says what this machine is.
 func (c *Client) NodeRegister(ctx context.Context, req *RegisterRequest) (*RegisterResponse, error) {
 	return writeInto[RegisterResponse](ctx, c, routeProtoRegister, "", WriteOptions{}, nil, req)
-}
-
-// NodePoll names what was found on this machine and waits for orders. With stale any server may answer from its own state;
-// without, the leader does.
-func (c *Client) NodePoll(ctx context.Context, req *PollRequest, stale bool) (*PollResponse, error) {
-	x := exchange{route: routeProtoPoll, body: req, wait: req.Wait, query: url.Values{}}
-	if stale {
-		x.query.Set("stale", "true")
-	}
-	out := new(PollResponse)
-	if _, err := c.call(ctx, x, out); err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 // NodeReport says how this machine's allocations stand.

@@ -163,6 +163,9 @@ func (s *Server) runLocal(c *call) attempt {
 	if err != nil {
 		return c.outcome(err)
 	}
+	if resp, ok := v.(*PollResponse); ok {
+		return c.outcome(c.replyLines(resp))
+	}
 	return c.outcome(c.reply(v))
 }
 

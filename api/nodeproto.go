@@ -76,19 +76,22 @@ type PollResponse struct {
 	Gather            time.Duration `json:",omitempty"` // how long news that allocations run may wait for more
 	Register          bool          // the cluster does not know the node, or knows it as down: register again
 	NodeStatus        string        // a state.NodeStatus constant
+	NodeName          string        // as registered
 	ToRun             state.Digest  // of all allocations that are to run on the node: what it was told must come to that
 
-	Run  []RunOrder   `json:",omitempty"` // to start, or to keep: with rows that the node does not have
-	Jobs []*state.Job `json:",omitempty"` // the jobs' versions that rows in Run refer to, each once
-	Keep []string     `json:",omitempty"` // of those that the poll held: to keep
-	Stop []string     `json:",omitempty"` // to stop: the cluster wants these allocations ended
-	Gone []string     `json:",omitempty"` // of those that the poll held: to stop and remove, the cluster knows nothing of them
-	Over []string     `json:",omitempty"` // have ended by the node's own word since: nothing is to be done
+	Run   []RunOrder   `json:",omitempty"` // to start, or to keep: with rows that the node does not have
+	Jobs  []*state.Job `json:"-"`          // the jobs' versions that rows in Run refer to, each once
+	Lines int          `json:",omitempty"` // that follow this one: the rows of Run, then Jobs
+	Keep  []string     `json:",omitempty"` // of those that the poll held: to keep
+	Stop  []string     `json:",omitempty"` // to stop: the cluster wants these allocations ended
+	Gone  []string     `json:",omitempty"` // of those that the poll held: to stop and remove, the cluster knows nothing of them
+	Over  []string     `json:",omitempty"` // have ended by the node's own word since: nothing is to be done
 }
 
 // RunOrder is one allocation to start, or several whose rows differ in nothing but ID, index and name.
 type RunOrder struct {
-	Alloc   *state.Alloc // the row, less those, and less what the node says of it itself
+	Alloc   *state.Alloc `json:"-"` // the row, less those, and less what the node says of it itself
+	Plain   bool         `json:"-"` // the row has nothing that others of its group, placed by the same entry, do not have
 	IDs     []string
 	Indexes []int // as many as IDs
 }

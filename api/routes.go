@@ -276,8 +276,8 @@ func protocolRoutes() []Route {
 		},
 		{
 			Name: routeProtoPoll, Method: put, Path: at + "poll", Capability: CapNode, Where: AtLeader, Stale: true,
-			Retry: true, Concurrency: 10_000, Timeout: 2 * MaxPollWait, handler: takePeer(protoPoll),
-			Doc: "renew a node's lease and answer what its allocations are to do",
+			Retry: true, Concurrency: 10_000, Timeout: 2 * MaxPollWait, Media: []string{mediaLines}, handler: takePeer(protoPoll),
+			Doc: "renew a node's lease and answer what its allocations are to do, then, a line each, the rows and jobs that this names",
 		},
 		{
 			Name: routeProtoReport, Method: put, Path: at + "report", Capability: CapNode, Where: AtLeader,

@@ -126,7 +126,7 @@ func simulate(in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	wires := newLines()
-	base, err := api.New(api.Config{Addr: "http://peer.invalid", Retries: -1, HTTPClient: &http.Client{Transport: wires}})
+	base, err := api.New(api.Config{Addr: "http://peer.invalid", Retries: -1, Crowd: true, HTTPClient: &http.Client{Transport: wires}})
 	if err != nil {
 		return err
 	}
