@@ -14,10 +14,11 @@ const (
 	newsEvery = 500 * time.Microsecond
 	// newsAhead is how many are told at once after a pause.
 	newsAhead = 250
-	// floodRate is how many copies the cluster places a second when there is a flood: a node is then told when its poll ends, of all that
-	// came meanwhile, and says later that it runs. A server that answered every node at every entry of the log would do nothing else. It is
-	// what is placed that is measured, and not who waits: those who wait become more by waiting.
-	floodRate = 2500
+	// floodPlan is how many copies a plan places when there is a flood: half of what it may, so that the leader does not keep up with what it
+	// has to place. A node is then told when its poll ends, of all that came meanwhile, and says later that it runs: a server that
+	// answered every node at every entry of the log would do nothing else, and the leader would place the rest later. It is not who waits that is counted:
+	// those who wait become more by waiting.
+	floodPlan = 1000
 	// floodLook is how often that is looked at. It takes two looks for a flood to begin, and one for it to end.
 	floodLook = 500 * time.Millisecond
 	// gatherInFlood is how long a node may gather news that copies run while there is a flood.
@@ -29,20 +30,20 @@ type pace struct {
 	mu     sync.Mutex
 	next   time.Time // the first turn that nobody has
 	looked time.Time // when it was looked at what is placed
-	placed uint64    // in all, by then
-	much   bool      // of it since the look before
+	plan   uint64    // index of the last plan, by then
+	large  bool      // it was
 	flood  bool
 }
 
-// look notes how many copies the cluster has placed in all, and reports whether there is a flood.
-func (p *pace) look(now time.Time, placed uint64) bool {
+// look notes the plan that was applied last, and reports whether there is a flood.
+func (p *pace) look(now time.Time, last state.AppliedPlan) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if since := now.Sub(p.looked); since >= floodLook {
-		was := p.much
-		p.much = placed > p.placed && float64(placed-p.placed) > floodRate*since.Seconds()
-		p.flood = p.much && was
-		p.looked, p.placed = now, placed
+	if now.Sub(p.looked) >= floodLook {
+		was := p.large
+		p.large = last.Index != p.plan && last.Placed >= floodPlan
+		p.flood = p.large && was
+		p.looked, p.plan = now, last.Index
 	}
 	return p.flood
 }
@@ -120,7 +121,7 @@ func (s *server) awaitTurn(ctx context.Context, req *api.PollRequest, until time
 }
 
 // flooded reports whether the cluster places so much that its nodes have to wait for their orders.
-func (s *server) flooded(now time.Time) bool { return s.pace.look(now, s.store.Snapshot().Placed()) }
+func (s *server) flooded(now time.Time) bool { return s.pace.look(now, s.store.Snapshot().LastPlan()) }
 
 func closed(c <-chan struct{}) bool {
 	select {

@@ -3,31 +3,32 @@ package agent
 import (
 	"testing"
 	"time"
+
+	"github.com/drover-io/drover/state"
 )
 
-// TestFlood: what is placed for a moment is no flood, what is placed for longer is one until it ends, and a state that remembers less than
-// the one before ends it.
+// TestFlood: one large plan is no flood, large plans for longer are one, until they end.
 func TestFlood(t *testing.T) {
-	const much = uint64(2 * floodRate * floodLook / time.Second)
 	var p pace
-	now, placed := time.Unix(1000, 0), uint64(7_000_000)
+	now, last := time.Unix(1000, 0), state.AppliedPlan{Index: 100}
 	for i, c := range []struct {
-		placed uint64
+		placed int // by the plans since the look before; 0: there was none
 		want   bool
 	}{
-		{0, false}, {much, false}, {0, false}, {much / 4, false}, {much / 4, false}, // a large job; a steady flow
-		{much, false}, {much, true}, {much, true}, {much / 4, false}, {much, false}, {much, true},
+		{10, false}, {floodPlan, false}, {10, false}, {floodPlan, false}, {0, false},
+		{floodPlan, false}, {2 * floodPlan, true}, {floodPlan, true}, {10, false},
+		{floodPlan, false}, {floodPlan, true}, {0, false},
 	} {
-		now, placed = now.Add(floodLook), placed+c.placed
-		if got := p.look(now, placed); got != c.want {
+		now = now.Add(floodLook)
+		if c.placed > 0 {
+			last.Index, last.Placed = last.Index+3, c.placed
+		}
+		if got := p.look(now, last); got != c.want {
 			t.Errorf("look %d: %t, want %t", i, got, c.want)
 		}
-		if got := p.look(now.Add(floodLook/2), placed+10*much); got != c.want {
+		if got := p.look(now.Add(floodLook/2), state.AppliedPlan{Index: last.Index + 1, Placed: floodPlan - 1}); got != c.want {
 			t.Errorf("between looks %d and %d: %t", i, i+1, got)
 		}
-	}
-	if p.look(now.Add(floodLook), 12) {
-		t.Error("a flood goes on in a state that has placed less")
 	}
 }
 

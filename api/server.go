@@ -27,11 +27,11 @@ type Server struct {
 	watchers             gate
 	userConns, peerConns gate
 	self                 func() AgentSelf // who this agent is, asked once: its ID, region and addresses do not change
-	lines                lines            // sent lately
-	hops                 hops             // requests that wait for another agent
-	lines                lines            // on which small writes are passed on
-	serving              atomic.Int32     // listeners
-	life                 context.Context  // ends when the server stops; not a request's, so that it may stand here
+	sent                 sentLines
+	hops                 hops            // requests that wait for another agent
+	lines                lines           // on which small writes are passed on
+	serving              atomic.Int32    // listeners
+	life                 context.Context // ends when the server stops; not a request's, so that it may stand here
 	end                  context.CancelFunc
 }
 
@@ -44,7 +44,7 @@ func NewServer(b Backend) (*Server, error) {
 	if b.Logger == nil {
 		b.Logger = hclog.NewNullLogger()
 	}
-	s := &Server{b: b, log: b.Logger.Named("api"), lines: newLines()}
+	s := &Server{b: b, log: b.Logger.Named("api"), sent: newSentLines()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.self = sync.OnceValue(b.Cluster.Self)
 	var err error

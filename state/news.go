@@ -10,9 +10,10 @@ const maxPlans = 64
 
 // AppliedPlan is what a snapshot remembers of a plan.
 type AppliedPlan struct {
-	Index uint64
-	Seed  [16]byte
-	Whole bool // nothing of it was dropped
+	Index  uint64
+	Seed   [16]byte
+	Whole  bool // nothing of it was dropped
+	Placed int  // copies
 }
 
 // news is what has changed that whoever knows all plans could not foresee: less than what is dirty. A copy that a plan placed is no
@@ -39,7 +40,15 @@ func (t *tx) noteAlloc(old, a *Alloc) {
 func (t *tx) notePlan(c *ApplyPlan, r PlanResult) {
 	plans := t.next.news.plans
 	plans = plans[max(0, len(plans)+1-maxPlans):]
-	t.next.news.plans = append(slices.Clone(plans), AppliedPlan{Index: t.index, Seed: c.Seed, Whole: len(r.Dropped) == 0})
+	t.next.news.plans = append(slices.Clone(plans), AppliedPlan{Index: t.index, Seed: c.Seed, Whole: len(r.Dropped) == 0, Placed: r.Placed})
+}
+
+// LastPlan is the plan applied last; the zero value when this server has applied none.
+func (s *Snapshot) LastPlan() AppliedPlan {
+	if n := len(s.news.plans); n > 0 {
+		return s.news.plans[n-1]
+	}
+	return AppliedPlan{}
 }
 
 // PlansSince returns the plans applied after index, oldest first, and whether these are all.

@@ -210,9 +210,6 @@ func (s *Snapshot) AllocsByPrefixFrom(prefix, id string) iter.Seq[*Alloc] {
 // AllocCount is the number of allocations.
 func (s *Snapshot) AllocCount() int { return s.allocs.rows.Len() }
 
-// Placed is how many allocations were ever placed, as far as this state remembers: it begins anew with a restart or a restored backup.
-func (s *Snapshot) Placed() uint64 { return s.allocs.last }
-
 // AllocsByJob yields a job's allocations in the order in which they were placed, also those of a job whose row is gone.
 func (s *Snapshot) AllocsByJob(namespace, id string) iter.Seq[*Alloc] {
 	return s.allocs.these(s.allocs.byJob.listed(rowKey(namespace, id)))

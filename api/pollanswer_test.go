@@ -24,11 +24,11 @@ func ordersOf(group *state.AllocGroup, job *state.Job, node string) *PollRespons
 	}
 }
 
-// TestLines: what a node reads is what the server meant for it, whatever of it was sent to another node before.
-func TestLines(t *testing.T) {
+// TestPollAnswer: what a node reads is what the server meant for it, whatever of it was sent to another node before.
+func TestPollAnswer(t *testing.T) {
 	group := &state.AllocGroup{Namespace: "default", JobID: "web", TaskGroup: "g", Priority: 50}
 	job := &state.Job{Namespace: "default", ID: "web", Name: "two\nlines"}
-	l := newLines()
+	l := newSentLines()
 	for what, m := range map[string]*common{"one node": nil, "many": newCommon()} {
 		for _, node := range []string{"n1", "n2", "n1"} {
 			data, err := l.encode(ordersOf(group, job, node))
@@ -68,9 +68,9 @@ func asJSON(t *testing.T, resp *PollResponse) string {
 	return string(data)
 }
 
-// TestCutLines: an answer of which a part is missing is none.
-func TestCutLines(t *testing.T) {
-	data, err := newLines().encode(ordersOf(&state.AllocGroup{JobID: "web"}, &state.Job{ID: "web"}, "n1"))
+// TestCutPollAnswer: an answer of which a part is missing is none.
+func TestCutPollAnswer(t *testing.T) {
+	data, err := newSentLines().encode(ordersOf(&state.AllocGroup{JobID: "web"}, &state.Job{ID: "web"}, "n1"))
 	if err != nil {
 		t.Fatal(err)
 	}

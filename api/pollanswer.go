@@ -19,15 +19,15 @@ import (
 // The answer to a poll is lines of JSON: a PollResponse, the rows that its orders name by their number, then the jobs. A job whose copies
 // start on a thousand nodes is encoded once for all of them: its line is kept.
 
-// maxLines bounds the rows and jobs that are kept as lines, some kilobytes each.
-const maxLines = 2048
+// maxSentLines bounds the rows and jobs that are kept as lines, some kilobytes each.
+const maxSentLines = 2048
 
-// lines are rows and jobs as they were sent lately.
-type lines struct{ kept *lru.Cache[any, []byte] }
+// sentLines are rows and jobs as they were sent lately.
+type sentLines struct{ kept *lru.Cache[any, []byte] }
 
-func newLines() lines {
-	kept, _ := lru.New[any, []byte](maxLines) // fails for sizes below 1
-	return lines{kept}
+func newSentLines() sentLines {
+	kept, _ := lru.New[any, []byte](maxSentLines) // fails for sizes below 1
+	return sentLines{kept}
 }
 
 // alikeRows is what plain rows that differ in ID, index and name only have in common.
@@ -37,7 +37,7 @@ type alikeRows struct {
 }
 
 // of is a value as a line; one with a key, which stands for a value that nobody changes, is kept.
-func (l lines) of(key, value any) ([]byte, error) {
+func (l sentLines) of(key, value any) ([]byte, error) {
 	if key != nil {
 		if line, ok := l.kept.Get(key); ok {
 			return line, nil
@@ -51,7 +51,7 @@ func (l lines) of(key, value any) ([]byte, error) {
 }
 
 // encode is the whole answer to a poll.
-func (l lines) encode(resp *PollResponse) ([]byte, error) {
+func (l sentLines) encode(resp *PollResponse) ([]byte, error) {
 	rows := make([][]byte, 0, 1+len(resp.Run)+len(resp.Jobs))
 	for i := range resp.Run {
 		o := &resp.Run[i]
@@ -84,7 +84,7 @@ func (l lines) encode(resp *PollResponse) ([]byte, error) {
 
 // replyLines answers a poll.
 func (c *call) replyLines(resp *PollResponse) error {
-	data, err := c.s.lines.encode(resp)
+	data, err := c.s.sent.encode(resp)
 	if err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ type common struct {
 }
 
 func newCommon() *common {
-	rows, _ := lru.New[[sha256.Size]byte, *state.Alloc](maxLines) // fails for sizes below 1
-	jobs, _ := lru.New[[sha256.Size]byte, *state.Job](maxLines)
+	rows, _ := lru.New[[sha256.Size]byte, *state.Alloc](maxSentLines) // fails for sizes below 1
+	jobs, _ := lru.New[[sha256.Size]byte, *state.Job](maxSentLines)
 	return &common{rows, jobs}
 }
 
