@@ -12,6 +12,7 @@ import (
 
 // mark is why a job is looked at again.
 type mark struct {
+	of       importance
 	pending  bool      // the last plan changed it, or was too small for it, or a copy of it waits for another to end
 	rolling  bool      // copies wait until others run
 	due      int64     // a failed copy may be replaced then; 0 for never
@@ -28,7 +29,7 @@ type waiting struct {
 // jobs fit nowhere, a pass costs what those cost that may fit somewhere now. It is a value: a clone shares what is not changed.
 type agenda struct {
 	marks   *btree.BTreeG[marked]
-	pending *btree.BTreeG[state.JobKey]
+	pending *btree.BTreeG[importance]
 	rolling *btree.BTreeG[state.JobKey]
 	due     *btree.BTreeG[dueJob]
 	wants   *btree.BTreeG[want]
@@ -62,7 +63,7 @@ func newAgenda() agenda {
 	opts := btree.Options{NoLocks: true}
 	return agenda{
 		marks:   btree.NewBTreeGOptions(func(a, b marked) bool { return compareKeys(a.key, b.key) < 0 }, opts),
-		pending: btree.NewBTreeGOptions(func(a, b state.JobKey) bool { return compareKeys(a, b) < 0 }, opts),
+		pending: btree.NewBTreeGOptions(func(a, b importance) bool { return a.compare(b) < 0 }, opts),
 		rolling: btree.NewBTreeGOptions(func(a, b state.JobKey) bool { return compareKeys(a, b) < 0 }, opts),
 		due: btree.NewBTreeGOptions(func(a, b dueJob) bool {
 			return cmp.Or(cmp.Compare(a.at, b.at), compareKeys(a.key, b.key)) < 0
@@ -127,17 +128,18 @@ func (a agenda) set(key state.JobKey, m mark) {
 }
 
 // setPending has a job be looked at in the next pass in any case.
-func (a agenda) setPending(key state.JobKey) {
-	if m := a.get(key); !m.pending {
-		m.pending = true
-		a.set(key, m)
+func (a agenda) setPending(job *state.Job) {
+	of := importanceOf(job)
+	if m := a.get(of.key); !m.pending || m.of != of {
+		m.of, m.pending = of, true
+		a.set(of.key, m)
 	}
 }
 
 // index enters a mark where it is found by what it waits for, or takes it out there.
 func (a agenda) index(key state.JobKey, m mark, enter bool) {
 	if m.pending {
-		edit(a.pending, key, enter)
+		edit(a.pending, m.of, enter)
 	}
 	if m.rolling {
 		edit(a.rolling, key, enter)
@@ -173,13 +175,9 @@ func (a agenda) wake(released int64) int64 {
 	return at
 }
 
-// ready calls yield with the jobs to look at now: those that are pending or due, and those of which a copy may have room on one of
-// some nodes that can take more than before, or may stay there. A job may be named twice.
+// ready calls yield with the jobs to look at now beside those that are pending: those that are due, and those of which a copy may have
+// room on one of some nodes that can take more than before, or may stay there. A job may be named twice.
 func (a agenda) ready(gained []opening, now int64, yield func(state.JobKey)) {
-	a.pending.Scan(func(key state.JobKey) bool {
-		yield(key)
-		return true
-	})
 	a.due.Scan(func(d dueJob) bool {
 		if d.at > now {
 			return false

@@ -15,7 +15,7 @@ import (
 func (a agenda) slowReady(gained []opening, now int64) map[state.JobKey]bool {
 	out := map[state.JobKey]bool{}
 	a.marks.Scan(func(m marked) bool {
-		if m.pending || m.due != 0 && m.due <= now {
+		if m.due != 0 && m.due <= now {
 			out[m.key] = true
 		}
 		for _, w := range m.unplaced {

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"math"
 	"slices"
 
 	"github.com/drover-io/drover/state"
@@ -15,27 +16,51 @@ type left struct {
 
 // columns are what placement asks of every node, by its place in the fleet: the loop over all nodes reads what it needs and nothing else.
 type columns struct {
-	works   []bool  // takes new work at all
-	class   []int32 // its ID
-	free    []room
-	heft    []heft           // what is free, as scores see it
+	rows    []row
 	ports   []*state.PortSet // taken
 	dynamic []int32          // free ports of a node's dynamic range
 	stocks  []*stock         // cores and devices taken
 }
 
-func newColumns(n int) columns {
-	return columns{
-		works: make([]bool, n), class: make([]int32, n), free: make([]room, n), heft: make([]heft, n),
-		ports: make([]*state.PortSet, n), dynamic: make([]int32, n), stocks: make([]*stock, n),
+// row is what every group asks of a node: half a line of the processor's cache.
+type row struct {
+	class             int32 // its ID; ^ID of a node that takes no new work at all
+	cpu, memory, disk int32 // free
+	heft              heft  // what is free, as scores see it
+}
+
+// works reports whether the node takes new work at all.
+func (r *row) works() bool { return r.class >= 0 }
+
+// classID is the node's class.
+func (r *row) classID() int {
+	if r.class < 0 {
+		return int(^r.class)
 	}
+	return int(r.class)
+}
+
+// holds reports whether so much is free.
+func (r *row) holds(want room) bool {
+	return want.CPU <= int(r.cpu) && want.MemoryMB <= int(r.memory) && want.DiskMB <= int(r.disk)
+}
+
+func (r *row) free() room {
+	return room{CPU: int(r.cpu), MemoryMB: int(r.memory), DiskMB: int(r.disk)}
+}
+
+// narrow keeps a number in 32 bits. What nodes and groups may have is far less, see state.Node.Validate.
+func narrow(n int) int32 { return int32(max(math.MinInt32, min(math.MaxInt32, n))) }
+
+func newColumns(n int) columns {
+	return columns{rows: make([]row, n), ports: make([]*state.PortSet, n), dynamic: make([]int32, n), stocks: make([]*stock, n)}
 }
 
 // draft returns columns of which what is free may be changed while c are kept, and the others once own was called for them. Few jobs ask
 // for ports, cores or devices.
 func (c *columns) draft() columns {
 	d := *c
-	d.free, d.heft = slices.Clone(c.free), slices.Clone(c.heft)
+	d.rows = slices.Clone(c.rows)
 	return d
 }
 
@@ -46,27 +71,40 @@ func (c *columns) ownNamed() {
 
 // clone returns columns that may be changed while c are kept.
 func (c *columns) clone() columns {
-	return columns{
-		works: slices.Clone(c.works), class: slices.Clone(c.class), free: slices.Clone(c.free), heft: slices.Clone(c.heft),
-		ports: slices.Clone(c.ports), dynamic: slices.Clone(c.dynamic), stocks: slices.Clone(c.stocks),
-	}
+	d := c.draft()
+	d.ownNamed()
+	return d
 }
 
 // set writes down a node.
 func (c *columns) set(pos int, o opening) {
-	c.works[pos], c.class[pos] = o.ready(), int32(o.class.id)
-	c.setFree(pos, o.free, o.node)
+	c.rows[pos].class = int32(o.class.id)
+	c.setWorks(pos, o.ready())
+	c.setFree(pos, o.free, o.class.size)
 	c.setPorts(pos, o.ports, o.node)
 	c.stocks[pos] = o.stock
 }
 
 // left is what is left on the node at a place.
 func (c *columns) left(pos int) left {
-	return left{free: c.free[pos], ports: c.ports[pos], stock: c.stocks[pos]}
+	return left{free: c.free(pos), ports: c.ports[pos], stock: c.stocks[pos]}
 }
 
-func (c *columns) setFree(pos int, free room, n *state.Node) {
-	c.free[pos], c.heft[pos] = free, heftOf(free, &n.Resources)
+func (c *columns) free(pos int) room { return c.rows[pos].free() }
+
+func (c *columns) works(pos int) bool { return c.rows[pos].works() }
+
+// setWorks notes whether a node takes new work.
+func (c *columns) setWorks(pos int, works bool) {
+	if r := &c.rows[pos]; r.works() != works {
+		r.class = ^r.class
+	}
+}
+
+// setFree notes what is free on a node of some size.
+func (c *columns) setFree(pos int, free room, of size) {
+	r := &c.rows[pos]
+	r.cpu, r.memory, r.disk, r.heft = narrow(free.CPU), narrow(free.MemoryMB), narrow(free.DiskMB), heftOf(free, of)
 }
 
 func (c *columns) setPorts(pos int, taken *state.PortSet, n *state.Node) {

@@ -1,11 +1,9 @@
 package sched
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/drover-io/drover/state"
 )
@@ -37,8 +35,8 @@ func (c Cursor) continues(snap *state.Snapshot) bool {
 		c.index <= snap.Index() && c.index >= snap.DirtyFloor()
 }
 
-// advance returns the cursor of snap, the jobs to look at, most important first, and when a node's hold ends.
-func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*state.Job, released int64) {
+// advance returns the cursor of snap, the jobs to look at, and when a node's hold ends.
+func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty *todo, released int64) {
 	next = Cursor{
 		opts: c.opts, cluster: snap.ClusterID(), generation: snap.Generation(), term: snap.LeadTerm(),
 		index: snap.Index(), passes: c.passes + 1, now: now,
@@ -54,7 +52,7 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 			keys[state.JobKey{Namespace: a.Namespace, ID: a.JobID}] = true
 		}
 		_, released = next.fleet.released(now, now)
-		return next, order(snap, keys), released
+		return next, newTodo(snap, keys, next.agenda.pending), released
 	}
 	met := c.met(snap)
 	fleet, moved := c.advanceFleet(snap, met)
@@ -66,7 +64,7 @@ func (c Cursor) advance(snap *state.Snapshot, now int64) (next Cursor, dirty []*
 	next.agenda = c.agenda.clone()
 	c.eachDirtyJob(snap, met, func(k state.JobKey) { keys[k] = true })
 	next.agenda.ready(append(moved.gained, free...), now, func(k state.JobKey) { keys[k] = true })
-	return next, order(snap, keys), released
+	return next, newTodo(snap, keys, c.agenda.pending), released
 }
 
 // advanceFleet moves the fleet forward by what has changed, or by what is news after the plan.
@@ -120,25 +118,6 @@ func (c Cursor) remember(moved movement, met bool) *memory {
 		m.begin(moved.changed, met, len(c.fleet.nodes))
 	}
 	return m
-}
-
-// order returns the jobs of some keys: higher priority first, then older. A job whose row is gone wants nothing.
-func order(snap *state.Snapshot, keys map[state.JobKey]bool) []*state.Job {
-	jobs := make([]*state.Job, 0, len(keys))
-	for k := range keys {
-		j := snap.Job(k.Namespace, k.ID)
-		if j == nil {
-			j = &state.Job{Namespace: k.Namespace, ID: k.ID, Stop: true}
-		}
-		jobs = append(jobs, j)
-	}
-	slices.SortFunc(jobs, func(a, b *state.Job) int {
-		return cmp.Or(
-			cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.CreateIndex, b.CreateIndex),
-			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.ID, b.ID),
-		)
-	})
-	return jobs
 }
 
 // seed derives the seed of a pass's allocation IDs from what no other pass of this cluster has in common with it.

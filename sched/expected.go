@@ -30,7 +30,7 @@ func (c Cursor) met(snap *state.Snapshot) bool {
 func (l *ledger) expect(seed [16]byte, settled []state.JobKey) *expected {
 	e := &expected{seed: seed, columns: l.columns, settled: settled}
 	for _, pos := range l.fleet.flapping {
-		e.columns.works[pos] = l.fleet.nodes[pos].ready()
+		e.columns.setWorks(pos, l.fleet.nodes[pos].ready())
 	}
 	return e
 }

@@ -81,7 +81,7 @@ func (l *ledger) lacks(a *ask, pos int) float64 {
 		return float64(want-free) / float64(want)
 	}
 	n := l.fleet.nodes[pos].node
-	want, free := a.on(n), l.free[pos]
+	want, free := a.on(n), l.free(pos)
 	return of(want.CPU, free.CPU) + of(want.MemoryMB, free.MemoryMB) + of(want.DiskMB, free.DiskMB) +
 		of(a.cores, len(l.stocks[pos].freeCores(&n.Resources)))
 }

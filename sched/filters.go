@@ -97,7 +97,7 @@ func (a *ask) misfits(n *state.Node) []miss {
 // shortages lists what a node has too little of.
 func (l *ledger) shortages(a *ask, pos int) []miss {
 	var out []miss
-	n, free, ports := l.fleet.nodes[pos].node, l.free[pos], l.ports[pos]
+	n, free, ports := l.fleet.nodes[pos].node, l.free(pos), l.ports[pos]
 	want := a.on(n)
 	if a.byNode && n.Resources.MHzPerCore <= 0 {
 		out = append(out, miss{filter: filterCPU, about: noSpeed})
@@ -234,7 +234,7 @@ func (l *limit) reason(unset bool) string {
 // sentence is the miss in words about one node.
 func (l *ledger) sentence(m miss, a *ask, pos int) string {
 	n := l.fleet.nodes[pos]
-	want, free, of := a.on(n.node), l.free[pos], &n.node.Resources
+	want, free, of := a.on(n.node), l.free(pos), &n.node.Resources
 	switch m.filter {
 	case filterCPU:
 		if m.about == "" {

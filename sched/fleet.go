@@ -26,16 +26,23 @@ type fleet struct {
 	nodes    []*fleetNode
 	at       map[string]int    // where a node stands
 	classes  map[string]*class // interned, so that two nodes are alike when their pointers are equal
-	shared   bool              // classes is an earlier fleet's too
+	sizes    []size            // of the classes, by ID
+	shared   bool              // classes and sizes are an earlier fleet's too
 	flapping []int             // nodes that came back too often, whether or not their time is over
 	shrunk   []int             // nodes with copies that do not fit any more
 }
 
 // class is a set of nodes of one size that no constraint can tell apart, but for those that name a unique attribute.
 type class struct {
-	id  int // of those of its fleet, from 0
-	key string
+	id   int // of those of its fleet, from 0
+	key  string
+	size size
 }
+
+// size is what a node has of what scores look at.
+type size struct{ cpu, memory int }
+
+func sizeOf(n *state.Node) size { return size{n.Resources.CPU, n.Resources.MemoryMB} }
 
 // fleetNode is what a node is, as placement sees it.
 type fleetNode struct {
@@ -164,7 +171,7 @@ func (f *fleet) renew(snap *state.Snapshot, n *state.Node, pos int, m *movement)
 // clone returns a fleet that may be changed while f is kept.
 func (f *fleet) clone() *fleet {
 	return &fleet{
-		columns: f.columns.clone(), nodes: slices.Clone(f.nodes), at: f.at, classes: f.classes, shared: true,
+		columns: f.columns.clone(), nodes: slices.Clone(f.nodes), at: f.at, classes: f.classes, sizes: f.sizes, shared: true,
 		flapping: f.flapping, shrunk: f.shrunk,
 	}
 }
@@ -187,7 +194,9 @@ func (f *fleet) arrange(snap *state.Snapshot, added []*state.Node, m *movement) 
 	}
 	slices.SortStableFunc(all, func(a, b opening) int { return strings.Compare(a.node.ID, b.node.ID) })
 	all = slices.CompactFunc(all, func(a, b opening) bool { return a.node.ID == b.node.ID })
-	next := &fleet{columns: newColumns(len(all)), nodes: make([]*fleetNode, len(all)), classes: f.classes, shared: f.shared}
+	next := &fleet{
+		columns: newColumns(len(all)), nodes: make([]*fleetNode, len(all)), classes: f.classes, sizes: f.sizes, shared: f.shared,
+	}
 	for pos, o := range all {
 		next.set(pos, o)
 	}
@@ -297,10 +306,10 @@ func (f *fleet) classOf(n *state.Node) *class {
 	c := f.classes[key]
 	if c == nil {
 		if f.shared {
-			f.classes, f.shared = maps.Clone(f.classes), false
+			f.classes, f.sizes, f.shared = maps.Clone(f.classes), slices.Clone(f.sizes), false
 		}
-		c = &class{id: len(f.classes), key: key}
-		f.classes[key] = c
+		c = &class{id: len(f.classes), key: key, size: sizeOf(n)}
+		f.classes[key], f.sizes = c, append(f.sizes, c.size)
 	}
 	return c
 }

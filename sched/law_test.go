@@ -325,7 +325,7 @@ func (h *history) checkFleet() {
 		if a.node != b.node || a.free != b.free || !a.stock.covers(b.stock) || !b.stock.covers(a.stock) || !slices.Equal(a.shed, b.shed) || a.heldUntil != b.heldUntil || a.class.key != b.class.key || !a.ports.Covers(b.ports) || !b.ports.Covers(a.ports) {
 			h.t.Fatalf("node %s: the fleet says %+v, from scratch %+v", a.node.ID, a, b)
 		}
-		if got.works[i] != want.works[i] || got.heft[i] != want.heft[i] || got.dynamic[i] != want.dynamic[i] || got.classes[a.class.key].id != int(got.class[i]) || got.position(a.node.ID) != i {
+		if got.rows[i].heft != want.rows[i].heft || got.works(i) != want.works(i) || got.sizes[a.class.id] != sizeOf(a.node) || got.dynamic[i] != want.dynamic[i] || got.classes[a.class.key].id != got.rows[i].classID() || got.position(a.node.ID) != i {
 			h.t.Fatalf("node %s: the columns of the fleet differ from those from scratch", a.node.ID)
 		}
 	}

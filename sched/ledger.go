@@ -23,19 +23,17 @@ type ledger struct {
 // newLedger returns the ledger of a fleet, given what is remembered of it and its predecessors.
 func newLedger(f *fleet, m *memory, now int64) *ledger {
 	l := &ledger{columns: f.columns.draft(), fleet: f, now: now, memory: m, firstLook: firstLook}
-	if len(f.flapping) > 0 {
-		l.works = slices.Clone(l.works)
-	}
+	m.changes.fit(len(f.nodes))
 	for _, pos := range f.flapping {
-		l.works[pos] = f.nodes[pos].takesWork(now)
+		l.setWorks(pos, f.nodes[pos].takesWork(now))
 	}
 	return l
 }
 
 // setFree notes what is free on a node.
 func (l *ledger) setFree(pos int, free room) {
-	l.columns.setFree(pos, free, l.fleet.nodes[pos].node)
-	l.memory.note(pos)
+	l.columns.setFree(pos, free, l.fleet.sizes[l.rows[pos].classID()])
+	l.memory.changes.note(pos)
 }
 
 // setPorts notes which ports of a node are taken.
@@ -43,7 +41,7 @@ func (l *ledger) setPorts(pos int, taken *state.PortSet) {
 	if taken != l.ports[pos] {
 		l.ownNamed()
 		l.columns.setPorts(pos, taken, l.fleet.nodes[pos].node)
-		l.memory.note(pos)
+		l.memory.changes.note(pos)
 	}
 }
 
@@ -56,7 +54,7 @@ func (l *ledger) ownNamed() {
 }
 
 // open reports whether a node takes work and is of the kind that the group asks for.
-func (l *ledger) open(a *ask, pos int) bool { return l.works[pos] && l.suits(a, l.viewOf(a), pos) }
+func (l *ledger) open(a *ask, pos int) bool { return l.works(pos) && l.suits(a, l.viewOf(a), pos) }
 
 // suits asks a class once, and a node what only it can answer.
 func (l *ledger) suits(a *ask, v *view, pos int) bool {
@@ -65,7 +63,7 @@ func (l *ledger) suits(a *ask, v *view, pos int) bool {
 
 // fits reports whether one more copy has room on a node.
 func (l *ledger) fits(a *ask, pos int) bool {
-	return within(l.viewOf(a).of(pos).want, l.free[pos]) && l.fitsNamed(a, pos)
+	return within(l.viewOf(a).of(pos).want, l.free(pos)) && l.fitsNamed(a, pos)
 }
 
 // fitsNamed is fits for what is not much of the same: ports, cores and devices.
@@ -83,7 +81,7 @@ func (l *ledger) fitsNamed(a *ask, pos int) bool {
 // fitsWithout reports whether a copy would have room on the node of an allocation once that has ended.
 func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
 	n := l.fleet.nodes[pos].node
-	return hasRoom(a, n, plus(l.free[pos], heldBy(&gone.Resources)), l.ports[pos].Without(portsOf(gone)...)) &&
+	return hasRoom(a, n, plus(l.free(pos), heldBy(&gone.Resources)), l.ports[pos].Without(portsOf(gone)...)) &&
 		(!a.piecemeal() || hasPieces(a, n, l.stocks[pos].without(piecesOf(&gone.Resources))))
 }
 
@@ -91,13 +89,13 @@ func (l *ledger) fitsWithout(a *ask, pos int, gone *state.Alloc) bool {
 // job may count on it. What the allocation holds beyond that is not free before. It lasts until release: other jobs see what is.
 func (l *ledger) exchange(a *ask, pos int, gone *state.Alloc) {
 	n := l.fleet.nodes[pos].node
-	free, after := l.free[pos], minus(plus(l.free[pos], heldBy(&gone.Resources)), a.on(n))
+	free, after := l.free(pos), minus(plus(l.free(pos), heldBy(&gone.Resources)), a.on(n))
 	l.setFree(pos, room{
 		CPU: min(free.CPU, after.CPU), MemoryMB: min(free.MemoryMB, after.MemoryMB), DiskMB: min(free.DiskMB, after.DiskMB),
 	})
 	ports := slices.DeleteFunc(staticOf(a), l.ports[pos].Has)
 	l.setPorts(pos, l.ports[pos].With(ports...))
-	k := kept{pos: pos, res: minus(free, l.free[pos]), ports: ports}
+	k := kept{pos: pos, res: minus(free, l.free(pos)), ports: ports}
 	if a.piecemeal() {
 		held := l.stocks[pos]
 		next, _ := choosePieces(a, n, held.without(piecesOf(&gone.Resources)))
@@ -119,7 +117,7 @@ type kept struct {
 // release gives up what was kept.
 func (l *ledger) release() {
 	for _, k := range l.kept {
-		l.setFree(k.pos, plus(l.free[k.pos], k.res))
+		l.setFree(k.pos, plus(l.free(k.pos), k.res))
 		l.setPorts(k.pos, l.ports[k.pos].Without(k.ports...))
 		l.givePieces(k.pos, k.pieces)
 	}
@@ -178,7 +176,7 @@ func (l *ledger) takePieces(pos int, p pieces) {
 	if !p.none() {
 		l.ownNamed()
 		l.stocks[pos] = l.stocks[pos].with(&l.fleet.nodes[pos].node.Resources, p)
-		l.memory.note(pos)
+		l.memory.changes.note(pos)
 	}
 }
 
@@ -186,7 +184,7 @@ func (l *ledger) givePieces(pos int, p pieces) {
 	if !p.none() {
 		l.ownNamed()
 		l.stocks[pos] = l.stocks[pos].without(p)
-		l.memory.note(pos)
+		l.memory.changes.note(pos)
 	}
 }
 
@@ -217,7 +215,7 @@ func dynamicRange(n *state.Node) (lo, hi int) {
 
 // take gives a copy its room on a node and returns what it has to itself there.
 func (l *ledger) take(a *ask, pos int, salt uint64) *names {
-	l.setFree(pos, minus(l.free[pos], l.viewOf(a).of(pos).want))
+	l.setFree(pos, minus(l.free(pos), l.viewOf(a).of(pos).want))
 	if !a.asksNames() {
 		return nil
 	}
@@ -236,7 +234,7 @@ func (l *ledger) take(a *ask, pos int, salt uint64) *names {
 
 // giveBack undoes take.
 func (l *ledger) giveBack(a *ask, pos int, had names) {
-	l.setFree(pos, plus(l.free[pos], a.on(l.fleet.nodes[pos].node)))
+	l.setFree(pos, plus(l.free(pos), a.on(l.fleet.nodes[pos].node)))
 	l.setPorts(pos, l.ports[pos].Without(staticOf(a)...).Without(had.ports...))
 	l.givePieces(pos, had.pieces)
 }

@@ -19,7 +19,7 @@ type look struct {
 
 	key     string // by which other jobs find it, "" for one that is of no use to them
 	fresh   bool   // nothing has been taken from it
-	seen    int    // changes in the memory's log that it knows of
+	seen    uint64 // the changes that it knows of are not later
 	pushed  int    // candidates added since every node was looked at
 	touched []int  // nodes whose candidates say what only holds of the job that used it last
 	used    uint64
@@ -27,12 +27,18 @@ type look struct {
 
 // behind reports whether looking at every node anew costs no more than looking at what has changed: that costs about eight times as much
 // for a node, of a group with wishes three times.
-func (lk *look) behind(logged, nodes int) bool {
+func (lk *look) behind(c *changes, nodes int) bool {
 	most := nodes/8 + 16
 	if lk.only == nil {
 		most = nodes/3 + 16
 	}
-	return logged-lk.seen+len(lk.touched) > most || lk.pushed > nodes/2+1024
+	news := len(lk.touched)
+	for range c.since(lk.seen) {
+		if news++; news > most {
+			break
+		}
+	}
+	return news > most || lk.pushed > nodes/2+1024
 }
 
 // lookKey names what a look depends on. It reports false for an ask whose look is of no use to others: of what only some nodes have,
@@ -57,7 +63,7 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 	key, shared := a.lookKey(l.algorithm)
 	m.uses++
 	if lk := m.looks[key]; shared && lk != nil {
-		if !lk.behind(len(m.log), len(l.works)) {
+		if !lk.behind(&m.changes, len(l.rows)) {
 			lk.used = m.uses
 			lk.view.ledger, lk.view.ask = l, a
 			l.view = lk.view
@@ -65,7 +71,7 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 		}
 		delete(m.looks, key)
 	}
-	lk := &look{view: l.viewOf(a), queue: &queue{keep: l.firstLook + 1}, fresh: true, seen: len(m.log), used: m.uses}
+	lk := &look{view: l.viewOf(a), queue: &queue{keep: l.firstLook + 1}, fresh: true, seen: m.changes.now, used: m.uses}
 	for i := range lk.view.classes { // an ask that was placed before has its view still
 		lk.view.classes[i].bucket = nil
 	}
@@ -105,7 +111,7 @@ func (lk *look) bucket(pos int) *bucket {
 	if lk.only != nil {
 		return lk.only
 	}
-	if b := lk.view.classes[lk.view.ledger.class[pos]].bucket; b != nil {
+	if b := lk.view.classes[lk.view.ledger.rows[pos].classID()].bucket; b != nil {
 		return b
 	}
 	w := lk.table.ask(lk.view.ask, lk.view.ledger, pos)

@@ -25,8 +25,8 @@ type memory struct {
 	wishes   map[string]*wishTable
 	looks    map[string]*look
 	uses     uint64
-	log      []int32 // nodes on which something else is free than before, in the order of the changes
-	begun    int     // where the log of the pass begins
+	changes  changes
+	begun    uint64 // when the changes of the pass began
 	seen     marks
 	scans    int // looks at every node
 	censuses []*census
@@ -59,45 +59,25 @@ func (m *marks) add(pos int) bool {
 	return true
 }
 
-// note says that something else is free on a node.
-func (m *memory) note(pos int) { m.log = append(m.log, int32(pos)) }
-
 // begin notes what has changed since the last pass: also what that took itself, unless its plan was applied whole.
 func (m *memory) begin(changed []int, met bool, nodes int) {
+	m.changes.fit(nodes)
 	if !met {
-		m.log = append(m.log, m.log[m.begun:]...)
+		for _, pos := range slices.Collect(m.changes.since(m.begun)) {
+			m.changes.note(pos)
+		}
 	}
 	for _, pos := range changed {
-		m.note(pos)
+		m.changes.note(pos)
 	}
-	m.trim(nodes)
-	m.begun = len(m.log)
+	m.begun = m.changes.now
 }
 
 // reshape forgets what holds of places: nodes are others, or stand elsewhere. What classes answer still holds.
 func (m *memory) reshape() {
 	clear(m.looks)
-	m.log, m.begun = m.log[:0], 0
+	m.changes, m.begun = changes{}, 0
 	maps.DeleteFunc(m.wishes, func(_ string, t *wishTable) bool { return t.unique })
-}
-
-// trim forgets the changes that every look has seen, and looks that have not seen so many that looking anew costs no more.
-func (m *memory) trim(nodes int) {
-	if len(m.log) < 2*nodes+1024 {
-		return
-	}
-	oldest := len(m.log)
-	maps.DeleteFunc(m.looks, func(_ string, l *look) bool {
-		if l.behind(len(m.log), nodes) {
-			return true
-		}
-		oldest = min(oldest, l.seen)
-		return false
-	})
-	m.log = slices.Delete(m.log, 0, oldest)
-	for _, l := range m.looks {
-		l.seen -= oldest
-	}
 }
 
 // keep remembers a look, and forgets those that were used least lately.
@@ -174,7 +154,7 @@ func (m *memory) wishesOf(a *ask, classes, nodes int) *wishTable {
 func (t *wishTable) ask(a *ask, l *ledger, pos int) *wishAnswer {
 	i := pos
 	if !t.unique {
-		i = int(l.class[pos])
+		i = int(l.rows[pos].classID())
 	}
 	if t.of[i] != nil {
 		return t.of[i]

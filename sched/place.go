@@ -115,18 +115,17 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 // that have copies of this one.
 func (p *placer) renew() {
 	m, seen := p.ledger.memory, &p.ledger.memory.seen
-	seen.clear(len(p.ledger.works))
-	for _, pos := range m.log[p.seen:] {
-		if seen.add(int(pos)) {
-			p.add(int(pos))
-		}
+	seen.clear(len(p.ledger.rows))
+	for pos := range m.changes.since(p.seen) {
+		seen.add(pos)
+		p.add(pos)
 	}
 	for _, pos := range p.touched {
 		if seen.add(pos) {
 			p.add(pos)
 		}
 	}
-	p.seen, p.touched = len(m.log), p.touched[:0]
+	p.seen, p.touched = m.changes.now, p.touched[:0]
 	for _, t := range p.peers {
 		t.copies = 0
 	}
@@ -148,7 +147,7 @@ func (p *placer) renew() {
 
 // add writes a candidate for a node as it is now, if it will do.
 func (p *placer) add(pos int) *bucket {
-	if !p.ledger.works[pos] {
+	if !p.ledger.works(pos) {
 		return nil
 	}
 	c := p.view.of(pos)
@@ -171,15 +170,15 @@ func (p *placer) fill(first bool) {
 		p.scan(first)
 	}
 	for _, b := range p.queue.buckets {
-		b.filled()
+		b.filled(p.queue.keep)
 	}
-	p.pushed, p.seen = 0, len(p.ledger.memory.log)
+	p.pushed, p.seen = 0, p.ledger.memory.changes.now
 	p.ledger.memory.scans++
 }
 
 func (p *placer) scan(first bool) {
-	for pos, works := range p.ledger.works {
-		if !works {
+	for pos := range p.ledger.rows {
+		if !p.ledger.works(pos) {
 			continue
 		}
 		c := p.view.of(pos)
@@ -193,7 +192,7 @@ func (p *placer) scan(first bool) {
 		if !p.fits(c, pos) {
 			continue
 		}
-		if p.plain && c.fit(p.ledger.heft[pos]) <= b.best.score { // what is beside makes it no better
+		if p.plain && c.fit(p.ledger.rows[pos].heft) <= b.best.score { // what is beside makes it no better
 			continue
 		}
 		if score := p.score(c, pos); score > b.best.score { // of equal ones the first is better
@@ -206,12 +205,13 @@ func (p *placer) scan(first bool) {
 // groups. It does what scan would do in a third of the time, for its loop calls nothing.
 func (p *placer) glance() {
 	v, keep := p.view, p.queue.keep
-	class, free, heft := p.ledger.class, p.ledger.free, p.ledger.heft
-	for pos, works := range p.ledger.works {
-		if !works {
+	rows := p.ledger.rows
+	for pos := range rows {
+		r := &rows[pos]
+		if !r.works() {
 			continue
 		}
-		c := &v.classes[class[pos]]
+		c := &v.classes[r.class]
 		if !c.asked {
 			v.look(c, pos)
 		}
@@ -226,10 +226,10 @@ func (p *placer) glance() {
 		if b.peers != nil {
 			b.peers.nodes++
 		}
-		if !within(c.want, free[pos]) {
+		if !r.holds(c.want) {
 			continue
 		}
-		if score := c.fit(heft[pos]); score > b.best.score {
+		if score := c.fit(r.heft); score > b.best.score {
 			b.offer(candidate{pos: pos, score: score}, keep)
 		}
 	}
@@ -242,12 +242,12 @@ func (p *placer) alone(pos int) bool {
 
 // fits is ledger.fits of a node of a class.
 func (p *placer) fits(c *classView, pos int) bool {
-	return within(c.want, p.ledger.free[pos]) && (!p.named || p.ledger.fitsNamed(p.ask, pos))
+	return p.ledger.rows[pos].holds(c.want) && (!p.named || p.ledger.fitsNamed(p.ask, pos))
 }
 
 // score is ledger.baseScore of a node of a class.
 func (p *placer) score(c *classView, pos int) float64 {
-	score := c.fit(p.ledger.heft[pos])
+	score := c.fit(p.ledger.rows[pos].heft)
 	if p.crowded {
 		score += p.ask.besideScore(float64(p.usage.beside(p.ask, pos)))
 	}
@@ -260,14 +260,14 @@ func (p *placer) score(c *classView, pos int) float64 {
 // current reports whether a candidate says what its node scores now.
 func (p *placer) current(c candidate) bool {
 	v := p.view.of(c.pos)
-	return p.ledger.works[c.pos] && p.fits(v, c.pos) && p.score(v, c.pos) == c.score
+	return p.ledger.works(c.pos) && p.fits(v, c.pos) && p.score(v, c.pos) == c.score
 }
 
 // lookAgain fills the buckets with more candidates.
 func (p *placer) lookAgain() {
 	p.queue.keep *= lookMore
 	for _, b := range p.queue.buckets {
-		b.heap, b.best.score = b.heap[:0], none
+		b.kept, b.heap, b.best.score = b.kept[:0], b.heap[:0], none
 	}
 	p.fill(false)
 	p.touched = p.touched[:0]

@@ -1,6 +1,9 @@
 package sched
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // candidate is a node that could take a copy, with what it scored when it was written down. It is current while the node scores the
 // same; when that has changed there is another candidate for the node, or it is among those that were not kept.
@@ -16,19 +19,67 @@ func (c candidate) better(o candidate) bool {
 // none is a score below all others.
 const none = -math.MaxFloat64
 
-// inverse orders candidates the other way round: the worst first.
-func (c candidate) inverse() candidate { return candidate{pos: -c.pos, score: -c.score} }
+// compare orders candidates, the best first. No two are equal.
+func (c candidate) compare(o candidate) int {
+	if c.better(o) {
+		return -1
+	}
+	return 1
+}
+
+// selectBest moves the k best of more than k candidates to the front, in any order.
+func selectBest(cs []candidate, k int) {
+	lo, hi := 0, len(cs)
+	for rounds := 0; hi-lo > 8 && rounds < 32; rounds++ {
+		i, j, pivot := lo, hi-1, median(cs[lo], cs[(lo+hi)/2], cs[hi-1])
+		for i <= j {
+			for cs[i].better(pivot) {
+				i++
+			}
+			for pivot.better(cs[j]) {
+				j--
+			}
+			if i <= j {
+				cs[i], cs[j] = cs[j], cs[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch { // up to j none is worse than the pivot, from i on none is better
+		case k <= j:
+			hi = j + 1
+		case k >= i:
+			lo = i
+		default:
+			return
+		}
+	}
+	slices.SortFunc(cs[lo:hi], candidate.compare)
+}
+
+// median is the second best of three.
+func median(a, b, c candidate) candidate {
+	if b.better(a) {
+		a, b = b, a
+	}
+	if c.better(a) {
+		return a
+	}
+	if c.better(b) {
+		return c
+	}
+	return b
+}
 
 // bucket is the candidates that a group's affinities and spreads cannot tell apart: what these say of them is said once, so that a
-// copy which changes it for a thousand nodes costs as much as one that changes it for none. A heap, the best candidate first; of
-// equal ones the first in ID order.
+// copy which changes it for a thousand nodes costs as much as one that changes it for none.
 //
 // A bucket is filled with the best few of many, for it is seldom asked for more: few copies need few nodes.
 type bucket struct {
 	wish   wishScore
-	values []string // one for each spread
-	peers  *peers   // nil where there are none
-	heap   []candidate
+	values []string    // one for each spread
+	peers  *peers      // nil where there are none
+	kept   []candidate // of the last look at every node, the best first; of equal ones the first in ID order
+	heap   []candidate // written down since, the best one first
 
 	best candidate // of those that were not kept; its score is none when all were
 
@@ -45,35 +96,50 @@ type wishScore struct {
 
 func (w wishScore) sum() float64 { return w.affinity + w.spread + w.forgiven }
 
-// offer fills a bucket that keeps so many candidates. While it is filled its heap has the worst first.
+// offer fills a bucket that keeps so many candidates. It is called for those that are better than the best that was not kept, in ID order,
+// and goes through what it has when that is twice as many.
 func (b *bucket) offer(c candidate, keep int) {
-	if len(b.heap) < keep {
-		b.push(c.inverse())
-		return
-	}
-	if worst := b.heap[0].inverse(); c.better(worst) {
-		b.heap[0] = c.inverse()
-		b.down(0)
-		c = worst
-	}
-	if c.better(b.best) {
-		b.best = c
+	b.kept = append(b.kept, c)
+	if len(b.kept) >= 2*keep {
+		b.cut(keep)
 	}
 }
 
-// filled turns the heap of a bucket that was filled round.
-func (b *bucket) filled() {
-	for i := range b.heap {
-		b.heap[i] = b.heap[i].inverse()
+// cut keeps the best.
+func (b *bucket) cut(keep int) {
+	if len(b.kept) <= keep {
+		return
 	}
-	for i := len(b.heap)/2 - 1; i >= 0; i-- {
-		b.down(i)
+	selectBest(b.kept, keep)
+	for _, c := range b.kept[keep:] {
+		if c.better(b.best) {
+			b.best = c
+		}
 	}
+	b.kept = b.kept[:keep]
+}
+
+// filled ends the filling of a bucket.
+func (b *bucket) filled(keep int) {
+	b.cut(keep)
+	slices.SortFunc(b.kept, candidate.compare)
+}
+
+// next is the best candidate of a bucket, and whether there is one.
+func (b *bucket) next() (next candidate, ok bool) {
+	switch {
+	case len(b.kept) == 0 && len(b.heap) == 0:
+		return next, false
+	case len(b.heap) == 0 || len(b.kept) > 0 && b.kept[0].better(b.heap[0]):
+		return b.kept[0], true
+	}
+	return b.heap[0], true
 }
 
 // short reports whether the next candidate of the bucket is one that was not kept.
 func (b *bucket) short() bool {
-	return b.best.score > none && (len(b.heap) == 0 || b.best.better(b.heap[0]))
+	next, some := b.next()
+	return b.best.score > none && (!some || b.best.better(next))
 }
 
 func (b *bucket) push(c candidate) {
@@ -90,6 +156,11 @@ func (b *bucket) push(c candidate) {
 
 // pop takes the best candidate of a bucket that has some.
 func (b *bucket) pop() candidate {
+	if len(b.heap) == 0 || len(b.kept) > 0 && b.kept[0].better(b.heap[0]) {
+		best := b.kept[0]
+		b.kept = b.kept[1:]
+		return best
+	}
 	best, last := b.heap[0], len(b.heap)-1
 	b.heap[0] = b.heap[last]
 	b.heap = b.heap[:last]
@@ -115,16 +186,12 @@ func (b *bucket) down(i int) {
 
 // total is what the bucket's first candidate scores in all, and whether there is one.
 func (b *bucket) total() (first candidate, ok bool) {
-	switch {
-	case b.short():
-		first = b.best
-	case len(b.heap) > 0:
-		first = b.heap[0]
-	default:
-		return first, false
+	first, ok = b.next()
+	if b.best.score > none && (!ok || b.best.better(first)) {
+		first, ok = b.best, true
 	}
 	first.score += b.wish.sum()
-	return first, true
+	return first, ok
 }
 
 // queue is the candidates of one group.

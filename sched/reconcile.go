@@ -15,7 +15,7 @@ import (
 // changed, 0 for never.
 func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Command, next Cursor, wake int64) {
 	next, dirty, released := cur.advance(snap, now)
-	if len(dirty) == 0 {
+	if dirty.empty() {
 		return nil, next, next.agenda.wake(released)
 	}
 	opts := next.opts.orDefault()
@@ -56,32 +56,35 @@ type pass struct {
 
 // run decides the jobs in order until the plan is full, notes which of them to look at again, and reports whether some
 // were left out.
-func (p *pass) run(jobs []*state.Job, again agenda) (cut bool) {
-	var unplaced []state.JobKey
-	for i, job := range jobs {
-		key := state.JobKey{Namespace: job.Namespace, ID: job.ID}
-		if cut {
-			again.setPending(key)
-			continue
+func (p *pass) run(jobs *todo, again agenda) (cut bool) {
+	var unplaced []*state.Job
+	for !jobs.empty() {
+		if cut || p.planner.full() {
+			cut = true
+			break
 		}
+		job := jobs.next()
 		before := p.planner.size()
 		out := p.decide(job)
-		changed := p.planner.size() != before
+		key, changed := state.JobKey{Namespace: job.Namespace, ID: job.ID}, p.planner.size() != before
 		if changed && out.settles() {
 			p.settled, changed = append(p.settled, key), false
 		}
-		cut = !out.whole || (p.planner.full() && i < len(jobs)-1)
+		cut = !out.whole
 		p.ledger.release()
 		out.usage.release()
-		m := mark{pending: !out.whole || out.waits() || changed, rolling: out.rolls(), due: out.due, unplaced: out.waiting()}
+		m := mark{of: importanceOf(job), pending: !out.whole || out.waits() || changed, rolling: out.rolls(), due: out.due, unplaced: out.waiting()}
 		if len(m.unplaced) > 0 {
-			unplaced = append(unplaced, key)
+			unplaced = append(unplaced, job)
 		}
 		again.set(key, m)
 	}
+	for _, job := range jobs.fresh { // what the passes before left is pending already
+		again.setPending(job)
+	}
 	if !p.planner.empty() {
-		for _, key := range unplaced { // they saw a fleet from which this plan had taken its part, and it may be dropped
-			again.setPending(key)
+		for _, job := range unplaced { // they saw a fleet from which this plan had taken its part, and it may be dropped
+			again.setPending(job)
 		}
 	}
 	return cut

@@ -41,7 +41,7 @@ func (l *ledger) baseScore(a *ask, u *usage, pos int) float64 {
 
 // fitScore says how well one more copy fits on a node, from 0 to 1 where it fits at all. For a service it is divided by the group's
 // count.
-func (l *ledger) fitScore(a *ask, pos int) float64 { return l.viewOf(a).of(pos).fit(l.heft[pos]) }
+func (l *ledger) fitScore(a *ask, pos int) float64 { return l.viewOf(a).of(pos).fit(l.rows[pos].heft) }
 
 // besideScore is what so many copies of the group cost a node that has them.
 func (a *ask) besideScore(copies float64) float64 {
@@ -68,8 +68,8 @@ func (l *ledger) deviceScore(a *ask, pos int) float64 {
 // once for each class: neither is for each pair of the two.
 type heft struct{ cpu, memory float64 }
 
-func heftOf(part room, of *state.NodeResources) heft {
-	return heft{tenTo(share(part.CPU, of.CPU)), tenTo(share(part.MemoryMB, of.MemoryMB))}
+func heftOf(part room, of size) heft {
+	return heft{tenTo(share(part.CPU, of.cpu)), tenTo(share(part.MemoryMB, of.memory))}
 }
 
 func tenTo(x float64) float64 { return math.Exp(math.Ln10 * x) }

@@ -54,9 +54,9 @@ func (l *ledger) remedy(m miss, a *ask, nodes []int) (change string, fits int) {
 	case filterCPU, filterCores:
 		return l.lowerCPU(m, a, nodes)
 	case filterMemory:
-		return lower("memory", "MiB", a, nodes, func(pos int) int { return l.free[pos].MemoryMB })
+		return lower("memory", "MiB", a, nodes, func(pos int) int { return l.free(pos).MemoryMB })
 	case filterDisk:
-		return lower("disk", "MiB", a, nodes, func(pos int) int { return l.free[pos].DiskMB })
+		return lower("disk", "MiB", a, nodes, func(pos int) int { return l.free(pos).DiskMB })
 	case filterConstraint:
 		return fmt.Sprintf("remove constraint %q from group %s", m.check, group), len(nodes)
 	case filterHosts:
@@ -113,16 +113,16 @@ func (l *ledger) lowerCPU(m miss, a *ask, nodes []int) (change string, fits int)
 		return lower("cores", "whole cores", a, nodes, func(pos int) int {
 			n := len(l.stocks[pos].freeCores(of(pos)))
 			if speed := of(pos).MHzPerCore; speed > 0 {
-				n = min(n, l.free[pos].CPU/speed)
+				n = min(n, l.free(pos).CPU/speed)
 			}
 			return n
 		})
 	case a.byNode:
 		return lower("cpu", "thousandths of a core", a, nodes, func(pos int) int {
-			return l.free[pos].CPU * 1000 / max(1, of(pos).MHzPerCore)
+			return l.free(pos).CPU * 1000 / max(1, of(pos).MHzPerCore)
 		})
 	}
-	return lower("cpu", "MHz", a, nodes, func(pos int) int { return l.free[pos].CPU })
+	return lower("cpu", "MHz", a, nodes, func(pos int) int { return l.free(pos).CPU })
 }
 
 // lower suggests to ask for as much of a resource as the nodes can give at most.

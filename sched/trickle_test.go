@@ -53,8 +53,8 @@ func TestRunningIsNoNews(t *testing.T) {
 		w.must(state.Report{Time: w.now, Nodes: nodes})
 		_, dirty, _ := w.cur.advance(w.snap(), w.now)
 		var names []string
-		for _, j := range dirty {
-			names = append(names, j.ID)
+		for !dirty.empty() {
+			names = append(names, dirty.next().ID)
 		}
 		want := []string{"job1"}
 		if i == 0 {

@@ -43,7 +43,7 @@ func (l *ledger) viewOf(a *ask) *view {
 
 // of is the view of a node's class.
 func (v *view) of(pos int) *classView {
-	c := &v.classes[v.ledger.class[pos]]
+	c := &v.classes[v.ledger.rows[pos].classID()]
 	if !c.asked {
 		v.look(c, pos)
 	}
@@ -52,7 +52,7 @@ func (v *view) of(pos int) *classView {
 
 // look asks a class. Any node of it answers for all.
 func (v *view) look(c *classView, pos int) {
-	n, id := v.ledger.fleet.nodes[pos].node, v.ledger.class[pos]
+	n, id := v.ledger.fleet.nodes[pos].node, v.ledger.rows[pos].classID()
 	c.asked = true
 	if v.verdicts[id] == unasked {
 		v.verdicts[id] = unsuitable
@@ -62,7 +62,7 @@ func (v *view) look(c *classView, pos int) {
 	}
 	c.suits = v.verdicts[id] == suitable
 	c.want = v.ask.on(n)
-	c.line = lineOf(v.algorithm, heftOf(minus(room{}, c.want), &n.Resources), v.ask.fitWeight())
+	c.line = lineOf(v.algorithm, heftOf(minus(room{}, c.want), sizeOf(n)), v.ask.fitWeight())
 	if v.ask.byNode && n.Resources.MHzPerCore <= 0 {
 		c.want.CPU = math.MaxInt
 	}

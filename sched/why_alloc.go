@@ -79,7 +79,7 @@ func (p *pass) withoutAlloc(job *state.Job, a *state.Alloc) *weighing {
 	}
 	p.algorithmFor(job)
 	if pos := l.fleet.position(a.NodeID); pos >= 0 && p.snap.Holds(a) {
-		l.setFree(pos, plus(l.free[pos], heldBy(&a.Resources)))
+		l.setFree(pos, plus(l.free(pos), heldBy(&a.Resources)))
 		l.setPorts(pos, l.ports[pos].Without(portsOf(a)...))
 		l.givePieces(pos, piecesOf(&a.Resources))
 	}
@@ -182,7 +182,7 @@ func (w *weighing) describe(pos int) state.NodeScore {
 
 func (w *weighing) fitDetail(pos int) string {
 	n := w.ledger.fleet.nodes[pos].node
-	free := minus(w.ledger.free[pos], w.ask.on(n))
+	free := minus(w.ledger.free(pos), w.ask.on(n))
 	detail := fmt.Sprintf("cpu %.0f %% and memory %.0f %% used with it", 100*(1-share(free.CPU, n.Resources.CPU)), 100*(1-share(free.MemoryMB, n.Resources.MemoryMB)))
 	if w.ask.group.Count > 1 && w.ask.job.Type != state.JobTypeBatch {
 		detail += fmt.Sprintf("; divided by the count of %d", w.ask.group.Count)

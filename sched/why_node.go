@@ -43,7 +43,7 @@ func ExplainNode(snap *state.Snapshot, id string, now int64) *state.NodeExplanat
 	}
 	e := &state.NodeExplanation{
 		NodeID: n.ID, NodeName: n.Name, Status: n.Status, SchedulingEligibility: n.Eligibility, Problems: w.problems(),
-		Total: roomView(roomOf(&n.Resources), &n.Resources, nil, nil), Free: roomView(f.free[0], &n.Resources, f.stocks[0], f.ports[0]),
+		Total: roomView(roomOf(&n.Resources), &n.Resources, nil, nil), Free: roomView(f.free(0), &n.Resources, f.stocks[0], f.ports[0]),
 	}
 	w.groups(e)
 	return e
@@ -149,7 +149,7 @@ func (w *nodeWhy) more(a *ask, u *usage) (n int, by string) {
 			n, by = fits, filter
 		}
 	}
-	want, free := a.on(node), l.free[0]
+	want, free := a.on(node), l.free(0)
 	least(filterCPU, times(want.CPU, free.CPU))
 	least(filterMemory, times(want.MemoryMB, free.MemoryMB))
 	least(filterDisk, times(want.DiskMB, free.DiskMB))
