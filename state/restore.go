@@ -273,11 +273,12 @@ func (s *Snapshot) settleDirty(index uint64) {
 	for key := range s.allocs.byJob.byKey.Scan { // also of jobs whose rows are gone
 		s.jobsDirty.mark(key, index)
 	}
-	for id := range s.allocs.byNode.byKey.Scan {
-		s.nodesDirty.mark(id, index)
-	}
+	ids := s.allocs.byNode.byKey.Keys()
 	for n := range s.Nodes() {
-		s.nodesDirty.mark(n.ID, index)
+		ids = append(ids, n.ID)
+	}
+	for _, id := range ids {
+		s.markNode(s.allocs.byNode.edit(id), id, index)
 	}
 	s.jobsDirty.floor, s.nodesDirty.floor = index, index
 	s.imagesAt, s.poolsIndex, s.nodesIndex = index, index, index

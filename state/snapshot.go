@@ -27,7 +27,7 @@ type Snapshot struct {
 	nodesIndex    uint64 // of the last change of a node's row: the same
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
-	nodesDirty    dirtyIndex
+	nodesDirty    changeLog
 	news          news
 	shapes        *shapes // of task states, shared with every other snapshot
 
@@ -61,7 +61,7 @@ func newSnapshot() *Snapshot {
 		images:        newTable[Image](),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
-		nodesDirty:    newDirtyIndex(),
+		nodesDirty:    newChangeLog(),
 		news:          newNews(),
 		shapes:        new(shapes),
 		cloning:       new(sync.Mutex),
@@ -239,7 +239,9 @@ func (s *Snapshot) JobsDirtySince(index uint64) iter.Seq[JobKey] {
 
 // NodesDirtySince yields the nodes whose row or allocations changed after index. Nodes that are gone come last; a node may
 // come twice. It is complete for an index not below DirtyFloor.
-func (s *Snapshot) NodesDirtySince(index uint64) iter.Seq[string] { return s.nodesDirty.since(index) }
+func (s *Snapshot) NodesDirtySince(index uint64) iter.Seq[string] {
+	return s.nodesDirty.since(index, s.nodeCounts)
+}
 
 // DirtyFloor is the oldest index that JobsDirtySince and NodesDirtySince answer completely: whoever looked last at an older
 // one starts from scratch. It rises when a snapshot is restored and when many rows are removed.

@@ -149,7 +149,7 @@ func (t *tx) putNode(n *Node) {
 	}
 	t.next.nodes.put(n.ID, n)
 	t.next.nodesIndex = t.index
-	t.next.nodesDirty.mark(n.ID, t.index)
+	t.markNode(n.ID)
 	t.next.news.nodes.mark(n.ID, t.index)
 	t.changes.nodes = append(t.changes.nodes, n.ID)
 	for a := range t.next.AllocsByNode(n.ID) {
@@ -189,6 +189,8 @@ func (t *tx) addAlloc(id idKey, a *Alloc, job *owner[struct{}], node *owner[node
 	a.CreateIndex, a.ModifyIndex = t.index, t.index
 	node.side.held = node.side.held.moved(t.index, nil, a)
 	serial = t.next.allocs.add(id, a, job, node)
+	t.next.markNode(node, a.NodeID, t.index)
+	t.marked.node = a.NodeID
 	t.changedAlloc(a)
 	return serial
 }
@@ -205,14 +207,16 @@ func (t *tx) changedAlloc(a *Alloc) {
 	}
 	if t.marked.node != a.NodeID {
 		t.marked.node = a.NodeID
-		t.next.nodesDirty.mark(a.NodeID, t.index)
+		t.markNode(a.NodeID)
 	}
 }
+
+func (t *tx) markNode(id string) { t.next.markNode(t.next.allocs.byNode.edit(id), id, t.index) }
 
 func (t *tx) removeAlloc(a *Alloc) {
 	t.next.account(a, nil)
 	t.next.allocs.remove(a)
-	t.next.nodesDirty.mark(a.NodeID, t.index)
+	t.markNode(a.NodeID)
 	t.next.news.nodes.mark(a.NodeID, t.index)
 	t.touchJob(a.Namespace, a.JobID)
 	t.changes.allocs = append(t.changes.allocs, a)
