@@ -117,12 +117,7 @@ func errStopping() *Error {
 
 // jobChanged reports whether a job, its allocations or their nodes changed.
 func jobChanged(snap *state.Snapshot, since uint64, key state.JobKey) bool {
-	for k := range snap.JobsDirtySince(since) {
-		if k == key {
-			return true
-		}
-	}
-	return false
+	return snap.JobChangedSince(key.Namespace, key.ID, since)
 }
 
 // anyJobChanged reports whether any did, in a namespace or in all.
@@ -136,14 +131,7 @@ func anyJobChanged(snap *state.Snapshot, since uint64, namespace string) bool {
 }
 
 // nodeChanged reports whether a node or its allocations changed.
-func nodeChanged(snap *state.Snapshot, since uint64, id string) bool {
-	for k := range snap.NodesDirtySince(since) {
-		if k == id {
-			return true
-		}
-	}
-	return false
-}
+func nodeChanged(snap *state.Snapshot, since uint64, id string) bool { return snap.NodeChangedSince(id, since) }
 
 func watchJobs(c *call) watchFor {
 	return watchFor{

@@ -23,9 +23,8 @@ type allocTable struct {
 
 // nodeSide is what is kept beside the rows of a node's allocations.
 type nodeSide struct {
-	held    Held
-	named   *AllocNode // that its allocations share
-	changed uint64     // index at which the node's row or allocations last changed, see Snapshot.NodesDirtySince
+	held  Held
+	named *AllocNode // that its allocations share
 }
 
 // idKey is an ID that is a UUID, in two halves whose order is that of the text.

@@ -108,7 +108,7 @@ func TestDirtyIndexForgetsOldRemovals(t *testing.T) {
 		d.mark(key, i+1)
 		d.retire(key, i+1)
 	}
-	if d.gone.Len() != maxGone || d.floor != 10 || d.byKey.Len() != 0 || len(d.marks.list) > maxGone+1 {
+	if d.gone.Len() != maxGone || d.floor != 10 || d.byKey.Len() != 0 || len(d.marks.list) > maxGone+1 || d.changed("0s", 0) || !d.changed("20ns", 0) {
 		t.Errorf("%d remembered, floor %d", d.gone.Len(), d.floor)
 	}
 	n := 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -277,8 +278,9 @@ func (s *Snapshot) settleDirty(index uint64) {
 	for n := range s.Nodes() {
 		ids = append(ids, n.ID)
 	}
-	for _, id := range ids {
-		s.markNode(s.allocs.byNode.edit(id), id, index)
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		s.nodesDirty.note(mark{index, id})
 	}
 	s.jobsDirty.floor, s.nodesDirty.floor = index, index
 	s.imagesAt, s.poolsIndex, s.nodesIndex = index, index, index

@@ -27,7 +27,7 @@ type Snapshot struct {
 	nodesIndex    uint64 // of the last change of a node's row: the same
 	requestsByAge *btree.BTreeG[*requestRow]
 	jobsDirty     dirtyIndex
-	nodesDirty    changeLog
+	nodesDirty    nodeLog
 	news          news
 	shapes        *shapes // of task states, shared with every other snapshot
 
@@ -61,7 +61,7 @@ func newSnapshot() *Snapshot {
 		images:        newTable[Image](),
 		requestsByAge: btree.NewBTreeGOptions(lessByAge, opts),
 		jobsDirty:     newDirtyIndex(),
-		nodesDirty:    newChangeLog(),
+		nodesDirty:    nodeLog{newChangeLog()},
 		news:          newNews(),
 		shapes:        new(shapes),
 		cloning:       new(sync.Mutex),
@@ -240,7 +240,17 @@ func (s *Snapshot) JobsDirtySince(index uint64) iter.Seq[JobKey] {
 // NodesDirtySince yields the nodes whose row or allocations changed after index. Nodes that are gone come last; a node may
 // come twice. It is complete for an index not below DirtyFloor.
 func (s *Snapshot) NodesDirtySince(index uint64) iter.Seq[string] {
-	return s.nodesDirty.since(index, s.nodeCounts)
+	return s.nodesDirty.since(index)
+}
+
+// JobChangedSince reports whether JobsDirtySince yields a job.
+func (s *Snapshot) JobChangedSince(namespace, id string, index uint64) bool {
+	return s.jobsDirty.changed(rowKey(namespace, id), index)
+}
+
+// NodeChangedSince reports whether NodesDirtySince yields a node.
+func (s *Snapshot) NodeChangedSince(id string, index uint64) bool {
+	return s.nodesDirty.changed(id, index)
 }
 
 // DirtyFloor is the oldest index that JobsDirtySince and NodesDirtySince answer completely: whoever looked last at an older

@@ -189,8 +189,6 @@ func (t *tx) addAlloc(id idKey, a *Alloc, job *owner[struct{}], node *owner[node
 	a.CreateIndex, a.ModifyIndex = t.index, t.index
 	node.side.held = node.side.held.moved(t.index, nil, a)
 	serial = t.next.allocs.add(id, a, job, node)
-	t.next.markNode(node, a.NodeID, t.index)
-	t.marked.node = a.NodeID
 	t.changedAlloc(a)
 	return serial
 }
@@ -210,8 +208,6 @@ func (t *tx) changedAlloc(a *Alloc) {
 		t.markNode(a.NodeID)
 	}
 }
-
-func (t *tx) markNode(id string) { t.next.markNode(t.next.allocs.byNode.edit(id), id, t.index) }
 
 func (t *tx) removeAlloc(a *Alloc) {
 	t.next.account(a, nil)
