@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -198,6 +199,7 @@ func (l *line) write(ctx context.Context, conn *websocket.Conn) error {
 	defer idle.Stop()
 	seen := uint64(0)
 	for {
+		runtime.Gosched() // those who are ready to ask do it now, and share the message
 		if message := l.take(); len(message) > 0 {
 			if err := conn.Write(ctx, websocket.MessageBinary, message); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"runtime"
 	"sync"
 	"time"
 
@@ -122,6 +123,7 @@ func (l *lineServer) write(ctx context.Context) {
 	stopping := l.c.s.life.Done()
 	var drained <-chan time.Time
 	for {
+		runtime.Gosched() // those who are ready to answer do it now, and share the message
 		message, busy := l.take()
 		if len(message) > 0 {
 			bounded, cancel := context.WithTimeout(ctx, l.c.s.b.Limits.WriteTimeout)

@@ -34,6 +34,7 @@ type Consensus struct {
 	trans   *transport
 	opened  time.Time
 	founded chan struct{} // has something in it after Bootstrap
+	gather  gatherer      // small proposals
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelCauseFunc
@@ -69,7 +70,7 @@ func open(cfg Config) (*Consensus, error) {
 	log := cfg.Logger.Named("raft")
 	cfg.Logger = log
 	c := &Consensus{cfg: cfg, log: log, machine: &machine{fsm: cfg.FSM}, opened: time.Now(), subs: map[chan struct{}]struct{}{}}
-	c.founded = make(chan struct{}, 1)
+	c.founded, c.gather.full = make(chan struct{}, 1), max(1, cfg.maxAppend)
 	c.closing, c.cancel = context.WithCancelCause(context.Background())
 
 	store, err := openStore(cfg, c.stalled)

@@ -26,7 +26,8 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 	defer cancel()
 	got := make(chan Result, 1)
 	err := c.ask(ctx, func() error {
-		f := c.raft().Apply(data, c.cfg.ProposeTimeout)
+		f, done := c.hand(data)
+		defer done()
 		if err := f.Error(); err != nil {
 			return proposed(err)
 		}
@@ -37,6 +38,14 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 		return Result{}, fmt.Errorf("propose: %w", err)
 	}
 	return <-got, nil
+}
+
+// hand gives raft a proposal, at once or with others. done is to be called when the future is answered.
+func (c *Consensus) hand(data []byte) (f raft.ApplyFuture, done func()) {
+	if len(data) > gatherBytes {
+		return c.raft().Apply(data, c.cfg.ProposeTimeout), func() {}
+	}
+	return c.gather.propose(&gathered{data: data, timeout: c.cfg.ProposeTimeout, apply: c.raft().Apply}), c.gather.done
 }
 
 // Barrier waits until everything committed before the call is applied here. Only the leader can.

@@ -44,6 +44,12 @@ func Decode(data []byte) (Command, error) {
 	if len(data) > MaxCommandBytes {
 		return nil, fmt.Errorf("command of %d bytes, at most %d: %w", len(data), MaxCommandBytes, ErrLimit)
 	}
+	if kind, level, body, ok := opened(data); ok && level >= 1 && level <= MaxLevel {
+		if cmd, err := decodeBody(kind, body); err == nil {
+			return cmd, nil
+		}
+	}
+	// What is wrong with it is said by those who look at the whole.
 	var env envelope
 	if err := strict(data, &env); err != nil {
 		return nil, fmt.Errorf("read the command: %w: %w", err, ErrInvalid)

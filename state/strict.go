@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -23,4 +24,17 @@ func enveloped(kind string, level int, body []byte) []byte {
 	data = strconv.AppendInt(data, int64(level), 10)
 	data = append(data, `,"Body":`...)
 	return append(append(data, body...), '}')
+}
+
+// opened takes an envelope apart that enveloped made. The body is what stands in it, whatever that is: a body that is one JSON value makes the
+// whole what it seems to be.
+func opened(data []byte) (kind string, level int, body []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(`{"Kind":"`))
+	name, rest, ok2 := bytes.Cut(rest, []byte(`","Level":`))
+	number, rest, ok3 := bytes.Cut(rest, []byte(`,"Body":`))
+	body, ok4 := bytes.CutSuffix(rest, []byte{'}'})
+	if !ok || !ok2 || !ok3 || !ok4 || len(number) != 1 || number[0] < '0' || number[0] > '9' {
+		return "", 0, nil, false
+	}
+	return string(name), int(number[0] - '0'), body, true
 }

@@ -64,3 +64,24 @@ func BenchmarkDecodeRegisterJob(b *testing.B) {
 		}
 	}
 }
+
+// TestDecodeOpensNothingElse: the short way into an envelope takes nothing that is none.
+func TestDecodeOpensNothingElse(t *testing.T) {
+	for text, want := range map[string]bool{ // a name that comes twice is encoding/json's to take
+		`{"Kind":"Lead","Level":1,"Body":{"NodeID":"s"}}`:               true,
+		`{"Kind":"Lead","Level":1,"Body": {"NodeID":"s"} }`:             true,
+		`{"Level":1,"Kind":"Lead","Body":{"NodeID":"s"}}`:               true, // the long way
+		`{"Kind":"Lead","Level":1,"Body":{"NodeID":"s"}}}`:              false,
+		`{"Kind":"Lead","Level":1,"Body":{"NodeID":"s"},"Level":2}`:     true,
+		`{"Kind":"Lead","Level":1,"Body":{"NodeID":"s"},"Kind":"Lead"}`: true,
+		`{"Kind":"Lead","Level":0,"Body":{"NodeID":"s"}}`:               false,
+		`{"Kind":"Lead","Level":9,"Body":{"NodeID":"s"}}`:               false,
+		`{"Kind":"Lead","Level":1,"Body":}`:                             false,
+		`{"Kind":"Lead","Level":1,"Body":{"Node":"s"}}`:                 false,
+	} {
+		cmd, err := Decode([]byte(text))
+		if lead, ok := cmd.(Lead); (err == nil) != want || want && (!ok || lead.NodeID != "s") {
+			t.Errorf("%s: %+v, %v", text, cmd, err)
+		}
+	}
+}
