@@ -70,7 +70,7 @@ func open(cfg Config) (*Consensus, error) {
 	log := cfg.Logger.Named("raft")
 	cfg.Logger = log
 	c := &Consensus{cfg: cfg, log: log, machine: &machine{fsm: cfg.FSM}, opened: time.Now(), subs: map[chan struct{}]struct{}{}}
-	c.founded, c.gather.full = make(chan struct{}, 1), max(1, cfg.maxAppend)
+	c.founded, c.gather.few, c.gather.full = make(chan struct{}, 1), gatherFew, max(1, cfg.maxAppend)
 	c.closing, c.cancel = context.WithCancelCause(context.Background())
 
 	store, err := openStore(cfg, c.stalled)

@@ -20,13 +20,13 @@ type answer struct {
 
 func (a answer) Error() error { return <-a.done }
 
-// TestGather: a proposal that finds none on its way goes at once; what comes meanwhile goes together when that is answered, however it
-// is; what fills a write goes without waiting.
+// TestGather: a proposal that finds few on their way goes at once; what comes meanwhile goes together when few are left, however those
+// before were answered; what fills a write goes without waiting.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var flying []answer
-		g := gatherer{full: 4}
+		g := gatherer{few: 2, full: 4}
 		var wg sync.WaitGroup
 		propose := func(texts ...string) {
 			for _, text := range texts {
@@ -69,20 +69,20 @@ func TestGather(t *testing.T) {
 		}
 		propose("a")
 		step("the first", "a")
-		propose("b", "c")
-		step("two more", "a")
+		propose("b", "c", "d")
+		step("three more", "a", "b")
 		finish(1, nil)
-		step("the first is answered", "b", "c")
-		propose("d", "e", "f")
-		step("three more", "b", "c")
-		propose("g")
-		step("a full write", "b", "c", "d", "e", "f", "g")
+		step("the first is answered", "b", "c", "d")
+		propose("e", "f", "g")
+		step("three more", "b", "c", "d")
 		propose("h")
+		step("a full write", "b", "c", "d", "e", "f", "g", "h")
+		propose("i")
 		finish(5, errors.New("leadership lost"))
-		step("one of them is left", "g")
+		step("two of them are left", "g", "h")
 		finish(1, nil)
-		step("all are answered", "h")
-		finish(1, nil)
+		step("few are left", "h", "i")
+		finish(2, nil)
 		wg.Wait()
 		if g.flying != 0 || len(g.waiting) != 0 {
 			t.Errorf("at the end %d fly and %d wait", g.flying, len(g.waiting))
