@@ -116,7 +116,7 @@ func (s *server) close() error {
 
 // commit proposes a command and returns what applying it answered. Only the leader can.
 func (s *server) commit(ctx context.Context, cmd state.Command) (value any, index uint64, err error) {
-	data, err := state.Encode(cmd)
+	data, err := state.Encode(state.Columnar(cmd, s.store.Snapshot().Level()))
 	if err != nil {
 		return nil, 0, err
 	}

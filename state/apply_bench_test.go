@@ -48,7 +48,7 @@ func (f *flood) plan(number int) []byte {
 	}
 	cmd := f.h.planCommand(record(j, index, node), ids...)
 	cmd.Time = int64(number) * int64(time.Millisecond)
-	data, err := Encode(cmd)
+	data, err := Encode(Columnar(cmd, MaxLevel))
 	if err != nil {
 		f.b.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func (f *flood) note(data []byte) {
 
 // tally adds up what entries cost.
 type tally struct {
-	copies         int
+	copies, logged int
 	cpu            time.Duration
 	mallocs, bytes uint64
 }
@@ -130,6 +130,7 @@ func (t *tally) report(b *testing.B, name string) {
 	b.ReportMetric(float64(t.cpu.Nanoseconds())/n/1000, name+"-cpu-µs/copy")
 	b.ReportMetric(float64(t.mallocs)/n, name+"-mallocs/copy")
 	b.ReportMetric(float64(t.bytes)/n, name+"-B/copy")
+	b.ReportMetric(float64(t.logged)/n, name+"-log-B/copy")
 }
 
 // BenchmarkFlood places copies until there are so many, by plans of 1,000, each job on half of the nodes. After every eight plans the nodes say,
@@ -154,6 +155,7 @@ func BenchmarkFlood(b *testing.B) {
 				}
 				if last {
 					plans.add(benchPlan, place)
+					plans.logged += len(data)
 				} else {
 					place()
 				}
@@ -182,6 +184,7 @@ func (f *flood) say(nodes int, counts bool, t *tally) {
 	}
 	if counts {
 		t.add(copies, run)
+		t.logged += len(data)
 	} else {
 		run()
 	}

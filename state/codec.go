@@ -89,7 +89,7 @@ var decoders = sync.OnceValue(func() map[string]func([]byte) (Command, error) {
 		"DeclareNodeLost":    decodeAs[DeclareNodeLost],
 		"SetEligibility":     decodeAs[SetEligibility],
 		"AllowEvictions":     decodeAs[AllowEvictions],
-		"ApplyPlan":          decodeAs[ApplyPlan],
+		"ApplyPlan":          decodePlan,
 		"Report":             decodeAs[Report],
 		"CollectGarbage":     decodeAs[CollectGarbage],
 		"SetSchedulerConfig": decodeAs[SetSchedulerConfig],

@@ -105,8 +105,9 @@ type AllowEvictions struct {
 // facts; what it refuses is dropped with its reason and makes the job dirty. The result is a PlanResult.
 type ApplyPlan struct {
 	Term    uint64
-	Seed    [16]byte  // alloc IDs derive from it, see AllocID
-	Nodes   []NodeRef // the nodes that the records name by position
+	Seed    [16]byte     // alloc IDs derive from it, see AllocID
+	Nodes   []NodeRef    // the nodes that the records name by position
+	Columns *NodeColumns `json:",omitempty"` // instead of Nodes, in the log only
 	Records []PlanRecord
 	Blocked []BlockedChange
 	Time    int64
