@@ -45,6 +45,7 @@ func TestTheAgendaForgetsNobody(t *testing.T) {
 			}
 			var gained []opening
 			for _, pos := range rapid.SliceOf(rapid.IntRange(0, len(cur.fleet.nodes)-1)).Draw(t, "gained") {
+				cur.fleet.take()
 				gained = append(gained, cur.fleet.opening(pos))
 			}
 			now := h.w.now + rapid.SampledFrom([]int64{0, 1e9, 1e12}).Draw(t, "later")

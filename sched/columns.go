@@ -16,7 +16,9 @@ type left struct {
 
 // columns are what placement asks of every node, by its place in the fleet: the loop over all nodes reads what it needs and nothing else.
 type columns struct {
-	rows    []row
+	rows    []row // of the table: what it says only as long as the table has them
+	table   *table
+	from    *table           // what the table came of, which is told of every change; nil for one that does not change any more
 	ports   []*state.PortSet // taken
 	dynamic []int32          // free ports of a node's dynamic range
 	stocks  []*stock         // cores and devices taken
@@ -53,16 +55,30 @@ func (r *row) free() room {
 func narrow(n int) int32 { return int32(max(math.MinInt32, min(math.MaxInt32, n))) }
 
 func newColumns(n int) columns {
-	return columns{rows: make([]row, n), ports: make([]*state.PortSet, n), dynamic: make([]int32, n), stocks: make([]*stock, n)}
+	t := &table{rows: make([]row, n)}
+	return columns{rows: t.rows, table: t, ports: make([]*state.PortSet, n), dynamic: make([]int32, n), stocks: make([]*stock, n)}
 }
 
 // draft returns columns of which what is free may be changed while c are kept, and the others once own was called for them. Few jobs ask
 // for ports, cores or devices.
 func (c *columns) draft() columns {
 	d := *c
-	d.rows = slices.Clone(c.rows)
+	d.table, d.from = c.table.next(), c.table
 	return d
 }
+
+// take has the rows say what they said when the columns were last changed, whatever has been drafted since.
+func (c *columns) take() { c.table.take() }
+
+// save keeps a row that is about to change for those who see what was before. Once is enough.
+func (c *columns) save(pos int) {
+	if c.from != nil {
+		c.from.other = append(c.from.other, change{int32(pos), c.rows[pos]})
+	}
+}
+
+// finish says that the columns will not change any more.
+func (c *columns) finish() { c.from = nil }
 
 // ownNamed lets ports, cores and devices be changed.
 func (c *columns) ownNamed() {
@@ -78,6 +94,7 @@ func (c *columns) clone() columns {
 
 // set writes down a node.
 func (c *columns) set(pos int, o opening) {
+	c.save(pos)
 	c.rows[pos].class = int32(o.class.id)
 	c.setWorks(pos, o.ready())
 	c.setFree(pos, o.free, o.class.size)
@@ -94,14 +111,14 @@ func (c *columns) free(pos int) room { return c.rows[pos].free() }
 
 func (c *columns) works(pos int) bool { return c.rows[pos].works() }
 
-// setWorks notes whether a node takes new work.
+// setWorks notes whether a node takes new work. The caller saves the row.
 func (c *columns) setWorks(pos int, works bool) {
 	if r := &c.rows[pos]; r.works() != works {
 		r.class = ^r.class
 	}
 }
 
-// setFree notes what is free on a node of some size.
+// setFree notes what is free on a node of some size. The caller saves the row.
 func (c *columns) setFree(pos int, free room, of size) {
 	r := &c.rows[pos]
 	r.cpu, r.memory, r.disk, r.heft = narrow(free.CPU), narrow(free.MemoryMB), narrow(free.DiskMB), heftOf(free, of)

@@ -28,11 +28,11 @@ func (c Cursor) met(snap *state.Snapshot) bool {
 
 // expect is what a plan leads to.
 func (l *ledger) expect(seed [16]byte, settled []state.JobKey) *expected {
-	e := &expected{seed: seed, columns: l.columns, settled: settled}
 	for _, pos := range l.fleet.flapping {
-		e.columns.setWorks(pos, l.fleet.nodes[pos].ready())
+		l.setWorks(pos, l.fleet.nodes[pos].ready())
 	}
-	return e
+	l.finish()
+	return &expected{seed: seed, columns: l.columns, settled: settled}
 }
 
 // after is the fleet with what a plan took.

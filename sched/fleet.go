@@ -119,6 +119,7 @@ type movement struct {
 // advance returns the fleet of snap, given that f is the fleet of an earlier snapshot and the nodes that have changed since. A node may
 // be named twice.
 func (f *fleet) advance(snap *state.Snapshot, dirty iter.Seq[string]) (next *fleet, m movement) {
+	f.take()
 	next = f
 	var added []*state.Node
 	gone, odd := false, false
@@ -145,6 +146,7 @@ func (f *fleet) advance(snap *state.Snapshot, dirty iter.Seq[string]) (next *fle
 	} else if odd {
 		next.findOdd()
 	}
+	next.finish()
 	if len(next.classes) > maxClasses(len(next.nodes)) {
 		next = newFleet(snap) // most of them are of nodes that have changed since
 		m = movement{rebuilt: true}

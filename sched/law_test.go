@@ -317,6 +317,7 @@ func countChanges(plan *state.ApplyPlan) int {
 // checkFleet fails when the fleet that was moved forward differs from one built from scratch.
 func (h *history) checkFleet() {
 	got, want := h.w.cur.fleet, newFleet(h.w.snap())
+	got.take()
 	if len(got.nodes) != len(want.nodes) {
 		h.t.Fatalf("the fleet has %d nodes, from scratch %d", len(got.nodes), len(want.nodes))
 	}

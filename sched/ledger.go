@@ -9,39 +9,50 @@ import (
 // ledger is a fleet with what a plan in the making takes from it. It belongs to one pass; the fleet below it stays as it is.
 // A plan that is dropped therefore leaves nothing behind: what it did comes back through the next snapshot, or not at all.
 type ledger struct {
-	columns   // changed by setFree, setPorts, takePieces and givePieces only
+	columns   // changed by setFree, setPorts, takePieces and givePieces only, which call touch before
 	fleet     *fleet
 	now       int64
 	algorithm Algorithm // by which the job being decided is placed
 	memory    *memory
 	view      *view // of the ask that was placed last
 	kept      []kept
-	ownsNamed bool // the columns of ports, cores and devices are the ledger's own
-	firstLook int  // candidates that a bucket is filled with at first, at most
+	ownsNamed bool   // the columns of ports, cores and devices are the ledger's own
+	begun     uint64 // the last change before the ledger was begun
+	firstLook int    // candidates that a bucket is filled with at first, at most
 }
 
 // newLedger returns the ledger of a fleet, given what is remembered of it and its predecessors.
 func newLedger(f *fleet, m *memory, now int64) *ledger {
 	l := &ledger{columns: f.columns.draft(), fleet: f, now: now, memory: m, firstLook: firstLook}
 	m.changes.fit(len(f.nodes))
+	l.begun = m.changes.now
 	for _, pos := range f.flapping {
+		l.save(pos)
 		l.setWorks(pos, f.nodes[pos].takesWork(now))
 	}
 	return l
 }
 
+// touch notes that something else will be free on a node, and saves what was.
+func (l *ledger) touch(pos int) {
+	if l.memory.changes.ring[pos].at <= l.begun {
+		l.save(pos)
+	}
+	l.memory.changes.note(pos)
+}
+
 // setFree notes what is free on a node.
 func (l *ledger) setFree(pos int, free room) {
+	l.touch(pos)
 	l.columns.setFree(pos, free, l.fleet.sizes[l.rows[pos].classID()])
-	l.memory.changes.note(pos)
 }
 
 // setPorts notes which ports of a node are taken.
 func (l *ledger) setPorts(pos int, taken *state.PortSet) {
 	if taken != l.ports[pos] {
 		l.ownNamed()
+		l.touch(pos)
 		l.columns.setPorts(pos, taken, l.fleet.nodes[pos].node)
-		l.memory.changes.note(pos)
 	}
 }
 
@@ -175,16 +186,16 @@ func choosePieces(a *ask, n *state.Node, taken *stock) (p pieces, ok bool) {
 func (l *ledger) takePieces(pos int, p pieces) {
 	if !p.none() {
 		l.ownNamed()
+		l.touch(pos)
 		l.stocks[pos] = l.stocks[pos].with(&l.fleet.nodes[pos].node.Resources, p)
-		l.memory.changes.note(pos)
 	}
 }
 
 func (l *ledger) givePieces(pos int, p pieces) {
 	if !p.none() {
 		l.ownNamed()
+		l.touch(pos)
 		l.stocks[pos] = l.stocks[pos].without(p)
-		l.memory.changes.note(pos)
 	}
 }
 

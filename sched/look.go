@@ -82,6 +82,7 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 	}
 	if a.likes == nil && len(a.spreads) == 0 {
 		lk.only = lk.add(0, nil)
+		lk.only.kept, m.buffer = m.buffer, nil
 	} else {
 		lk.table = m.wishesOf(a, len(l.fleet.classes), len(l.fleet.nodes))
 		lk.queue.keep = lookEach(lk.queue.keep, len(lk.table.byName))

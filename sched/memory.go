@@ -30,6 +30,7 @@ type memory struct {
 	seen     marks
 	scans    int // looks at every node
 	censuses []*census
+	buffer   []candidate // to fill a bucket in; nil while one is
 }
 
 func newMemory() *memory {

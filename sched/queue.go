@@ -119,10 +119,12 @@ func (b *bucket) cut(keep int) {
 	b.kept = b.kept[:keep]
 }
 
-// filled ends the filling of a bucket.
-func (b *bucket) filled(keep int) {
+// filled ends the filling of a bucket. What it was filled in may be used again.
+func (b *bucket) filled(keep int) (buffer []candidate) {
 	b.cut(keep)
 	slices.SortFunc(b.kept, candidate.compare)
+	buffer, b.kept = b.kept, slices.Clone(b.kept)
+	return buffer[:0]
 }
 
 // next is the best candidate of a bucket, and whether there is one.

@@ -30,6 +30,7 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 	next.memory.giveBack(p.planner.positions)
 	wake = next.agenda.wake(released)
 	if p.planner.empty() {
+		p.ledger.finish()
 		return nil, next, wake
 	}
 	if cut {
