@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/big"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
@@ -73,14 +74,15 @@ func (v *jsonValue) member(name string) *jsonValue {
 type jsonText struct {
 	*collector
 	name string
-	src  []byte
+	src  string
 	pos  int
+	room []jsonValue // for the next values: a job has hundreds
 }
 
 // parseJSONText returns nil after an error.
 func (c *collector) parseJSONText(name string, src []byte) *jsonValue {
 	c.files[name] = src
-	t := &jsonText{collector: c, name: name, src: src}
+	t := &jsonText{collector: c, name: name, src: string(src)} // of which every string is a part
 	switch i, bad := checkJSON(src), badUTF8(src); {
 	case len(src) > MaxSource:
 		t.errorf(t.span(0, 0), "the text is larger than %d bytes", MaxSource)
@@ -89,7 +91,7 @@ func (c *collector) parseJSONText(name string, src []byte) *jsonValue {
 	case i >= 0:
 		t.errorf(t.span(i, i+1), "objects and lists are nested deeper than %d levels", MaxNesting)
 	case !json.Valid(src):
-		t.complain()
+		t.complain(src)
 	default:
 		if v, ok := t.next(); ok {
 			return v
@@ -118,12 +120,12 @@ func (t *jsonText) span(start, end int) hcl.Range {
 }
 
 // complain says what is wrong with text that is not JSON.
-func (t *jsonText) complain() {
-	dec := json.NewDecoder(bytes.NewReader(t.src))
+func (t *jsonText) complain(src []byte) {
+	dec := json.NewDecoder(bytes.NewReader(src))
 	dec.UseNumber()
 	for depth, n := 0, 0; ; n++ {
 		start := int(dec.InputOffset())
-		for start < len(t.src) && bytes.IndexByte([]byte(" \t\r\n,:"), t.src[start]) >= 0 {
+		for start < len(t.src) && strings.IndexByte(" \t\r\n,:", t.src[start]) >= 0 {
 			start++
 		}
 		tok, err := dec.Token()
@@ -175,7 +177,7 @@ func (t *jsonText) skip() {
 func (t *jsonText) next() (v *jsonValue, ok bool) {
 	t.skip()
 	start := t.pos
-	v, ok = &jsonValue{}, true
+	v, ok = t.fresh(), true
 	switch c := t.src[start]; c {
 	case '{', '[':
 		v.kind = c
@@ -190,10 +192,10 @@ func (t *jsonText) next() (v *jsonValue, ok bool) {
 	case 'n':
 		t.pos += len("null")
 	default:
-		for t.pos < len(t.src) && bytes.IndexByte([]byte("+-.0123456789Ee"), t.src[t.pos]) >= 0 {
+		for t.pos < len(t.src) && strings.IndexByte("+-.0123456789Ee", t.src[t.pos]) >= 0 {
 			t.pos++
 		}
-		n, err := parseNumber(string(t.src[start:t.pos]))
+		n, err := parseNumber(t.src[start:t.pos])
 		if err != nil {
 			t.errorf(t.span(start, t.pos), "%v", err)
 			return nil, false
@@ -202,6 +204,16 @@ func (t *jsonText) next() (v *jsonValue, ok bool) {
 	}
 	v.at = stretch{int32(start), int32(t.pos)}
 	return v, ok
+}
+
+// fresh is a value to be filled in.
+func (t *jsonText) fresh() *jsonValue {
+	if len(t.room) == 0 {
+		t.room = make([]jsonValue, 1+min(63, (len(t.src)-t.pos)/8))
+	}
+	v := &t.room[0]
+	t.room = t.room[1:]
+	return v
 }
 
 // text reads a string.
@@ -214,11 +226,11 @@ func (t *jsonText) text() string {
 	}
 	t.pos++
 	raw := t.src[start:t.pos]
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1])
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1]
 	}
 	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err := json.Unmarshal([]byte(raw), &s); err != nil {
 		return "" // the text is JSON
 	}
 	return s
@@ -274,6 +286,9 @@ func (t *jsonText) inside(v *jsonValue, closing byte) bool {
 			return false
 		}
 		if m.value = e; v.kind == '{' {
+			if v.members == nil {
+				v.members = make([]member, 0, 8)
+			}
 			v.members = append(v.members, m)
 		} else {
 			v.list = append(v.list, e)

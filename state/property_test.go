@@ -194,7 +194,7 @@ func scratchHash(s *Snapshot) Hashes {
 		h[TableImages] += hashRow(i)
 	}
 	for r := range s.requests.all() {
-		h[TableRequests] += hashRow(r)
+		h[TableRequests] += r.hash()
 	}
 	for p := range s.pools.all() {
 		h[TableNodePools] += hashRow(p)

@@ -1,6 +1,10 @@
 package state
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // maxRequests bounds the table of request results; the oldest goes first.
 const maxRequests = 4096
@@ -70,6 +74,18 @@ func (t *tx) remember(kind string, req requested, result any) {
 }
 
 func (s *Snapshot) indexRequest(row *requestRow) {
-	s.requests.put(row.ID, row)
+	s.requests.putHashed(row.ID, row, row.hash())
 	s.requestsByAge.Set(row)
+}
+
+// hash hashes every field of the row, as that of an allocation does.
+func (r *requestRow) hash() uint64 {
+	var stack [512]byte
+	b := hashText(stack[:0], r.ID, r.Kind, r.Object)
+	b = hashFlag(hashNumber(b, int64(r.Index)), r.Register != nil)
+	if g := r.Register; g != nil {
+		b = hashText(b, g.Namespace, g.JobID)
+		b = hashFlag(hashNumber(b, int64(g.Version), int64(g.JobModifyIndex)), g.Changed)
+	}
+	return xxhash.Sum64(b)
 }
