@@ -31,7 +31,7 @@ func lineRoutes() []Route {
 type lineServer struct {
 	c    *call
 	conn *websocket.Conn
-	room chan struct{} // something in it for each request that is worked on
+	work chan *lineRequest // to a worker that has nothing to do
 	wake chan struct{}
 
 	mu   sync.Mutex
@@ -44,7 +44,7 @@ func serveLine(c *call) error {
 	if err != nil {
 		return err
 	}
-	l := &lineServer{c: c, conn: conn, room: make(chan struct{}, maxLineRequests), wake: make(chan struct{}, 1)}
+	l := &lineServer{c: c, conn: conn, work: make(chan *lineRequest), wake: make(chan struct{}, 1)}
 	ctx, end := context.WithCancel(context.WithoutCancel(c.ctx))
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -54,6 +54,7 @@ func serveLine(c *call) error {
 		defer func() { _ = conn.CloseNow() }()
 		l.write(ctx)
 	})
+	workers := 0
 	for {
 		_, message, err := conn.Read(ctx)
 		if err != nil {
@@ -65,12 +66,30 @@ func serveLine(c *call) error {
 			return nil
 		}
 		for i := range requests {
-			l.room <- struct{}{}
 			l.begin()
-			wg.Go(func() {
-				defer func() { <-l.room }()
-				l.done(l.answer(ctx, &requests[i]))
-			})
+			select {
+			case l.work <- &requests[i]:
+				continue
+			default:
+			}
+			if workers == maxLineRequests {
+				l.work <- &requests[i] // what follows waits in the connection
+				continue
+			}
+			workers++
+			wg.Go(func() { l.serve(ctx, &requests[i]) })
+		}
+	}
+}
+
+// serve answers one request and then those that come while it has nothing to do: decoding a job takes a stack that is not made anew for each.
+func (l *lineServer) serve(ctx context.Context, r *lineRequest) {
+	for {
+		l.done(l.answer(ctx, r))
+		select {
+		case r = <-l.work:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
