@@ -27,7 +27,7 @@ type builder struct {
 
 // build returns nil after an error.
 func (c *collector) build(job *node) *state.Job {
-	b := &builder{collector: c, job: job, text: make([]byte, 0, 4096)}
+	b := &builder{collector: c, job: job, text: make([]byte, 0, 2048)}
 	err := b.object(job)
 	if len(b.text) > MaxJob {
 		c.errorf(job.at, "the job has %d bytes once everything is filled in; it may have %d", len(b.text), MaxJob)
@@ -49,14 +49,15 @@ func (c *collector) build(job *node) *state.Job {
 // object writes a node as JSON.
 func (b *builder) object(n *node) error {
 	b.text = append(b.text, '{')
-	if n.LabelKey != "" && n.attrs["id"].value == nil {
+	if n.LabelKey != "" && n.attrs.of("id").value == nil {
 		b.name(n.LabelKey)
 		if err := b.value(n.label); err != nil {
 			return err
 		}
 	}
-	for name, a := range n.attrs {
-		if f := n.schema.attrs[name]; !a.bad && len(f.JSON) > 0 && !empty(a.value) {
+	for i := range n.attrs {
+		a := &n.attrs[i]
+		if f := n.schema.attrs[a.name]; !a.bad && len(f.JSON) > 0 && !empty(a.value) {
 			b.name(f.JSON[0])
 			if err := b.value(a.value); err != nil {
 				return err
@@ -159,8 +160,8 @@ func harmless(s string) bool {
 // note notes the places of everything in a node.
 func (b *builder) note(n *node, at spot) {
 	b.places[at] = n.at
-	for name, a := range n.attrs {
-		here := at.within(name)
+	for _, a := range n.attrs {
+		here := at.within(a.name)
 		b.places[here] = a.at
 		for key, r := range a.keys {
 			b.places[here.within(key)] = r

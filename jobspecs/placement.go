@@ -44,12 +44,12 @@ func (c *collector) placement(n *node) {
 	for _, d := range r.all("device") {
 		c.conditions(d)
 	}
-	if m, ok := r.attrs["cpu"].value.(milliCores); ok {
-		r.attrs["MilliCores"] = attr{value: int64(m), at: r.attrs["cpu"].at}
-		delete(r.attrs, "cpu")
+	if m, ok := r.attrs.of("cpu").value.(milliCores); ok {
+		r.attrs.set("MilliCores", attr{value: int64(m), at: r.attrs.of("cpu").at})
+		r.attrs.remove("cpu")
 	}
 	if (r.has("cores") || r.has("MilliCores")) && !r.has("cpu") {
-		r.attrs["cpu"] = attr{value: int64(0), at: r.at} // the default is for tasks that say nothing
+		r.attrs.set("cpu", attr{value: int64(0), at: r.at}) // the default is for tasks that say nothing
 	}
 }
 

@@ -52,14 +52,14 @@ func (r *hclReader) attribute(n *node, a *hclsyntax.Attribute, ctx *hcl.EvalCont
 // set evaluates an attribute. Null is the same as leaving it out.
 func (r *hclReader) set(n *node, f *Field, expr hclsyntax.Expression, ctx *hcl.EvalContext) {
 	at := expr.Range()
-	n.attrs[f.Name()] = attr{at: at, bad: true}
+	n.attrs.set(f.Name(), attr{at: at, bad: true})
 	v, ok := r.eval(expr, ctx)
 	if !ok {
 		return
 	}
 	p, err := plain(v)
 	if p == nil && err == nil {
-		delete(n.attrs, f.Name())
+		n.attrs.remove(f.Name())
 		return
 	}
 	if err == nil {
@@ -69,7 +69,7 @@ func (r *hclReader) set(n *node, f *Field, expr hclsyntax.Expression, ctx *hcl.E
 		r.errorf(at, "%s %v", f.Name(), err)
 		return
 	}
-	n.attrs[f.Name()] = attr{value: p, at: at}
+	n.attrs.set(f.Name(), attr{value: p, at: at})
 }
 
 // child reads one block within n.
@@ -131,7 +131,7 @@ func (r *hclReader) mapBlock(n *node, f *Field, b *hclsyntax.Block, ctx *hcl.Eva
 	for name, a := range b.Body.Attributes {
 		keys[name] = a.Expr.Range()
 	}
-	n.attrs[f.Name()] = attr{value: m, at: at, bad: !ok, keys: keys}
+	n.attrs.set(f.Name(), attr{value: m, at: at, bad: !ok, keys: keys})
 }
 
 // free reads a body without a schema: attributes, and nested blocks as lists of maps. In a map of strings there are no blocks.

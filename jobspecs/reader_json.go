@@ -54,7 +54,7 @@ func (r *jsonReader) node(s *schema, v *jsonValue, path string) *node {
 	at := r.place(v.at)
 	at.End.Byte = at.Start.Byte + 1
 	n := newNode(s, "", at)
-	n.attrs = make(map[string]attr, len(v.members))
+	n.attrs = make(attrs, 0, len(v.members))
 	if l := v.member(s.LabelKey); l != nil {
 		n.label, _ = l.plain.(string)
 		n.at = r.place(l.at)
@@ -94,14 +94,14 @@ func (r *jsonReader) attribute(n *node, f *Field, m member, path string) {
 		return // how programs write "unset"
 	}
 	if f.JSONOnly() && f.Type == TypeFree {
-		n.attrs[f.Name()] = attr{value: json.RawMessage(r.src[m.value.at.from:m.value.at.to]), at: r.place(m.value.at)}
+		n.attrs.set(f.Name(), attr{value: json.RawMessage(r.src[m.value.at.from:m.value.at.to]), at: r.place(m.value.at)})
 		return
 	}
 	got, err := f.convert(p)
 	if err != nil {
 		r.errorf(r.place(m.value.at), "%s %v", path, err)
 	}
-	n.attrs[f.Name()] = attr{value: got, at: r.place(m.value.at), bad: err != nil}
+	n.attrs.set(f.Name(), attr{value: got, at: r.place(m.value.at), bad: err != nil})
 }
 
 // blocks reads the member that holds one block, or a list of them.

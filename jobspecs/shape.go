@@ -2,8 +2,8 @@ package jobspecs
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,10 +14,10 @@ import (
 // trees go through it.
 func (c *collector) shape(job *node) {
 	if !job.has("id") {
-		job.attrs["id"] = attr{value: job.label, at: job.at}
+		job.attrs.set("id", attr{value: job.label, at: job.at})
 	}
 	if !job.has("name") {
-		job.attrs["name"] = attr{value: job.label, at: job.at}
+		job.attrs.set("name", attr{value: job.label, at: job.at})
 	}
 	c.wrapTasks(job)
 	c.placement(job)
@@ -102,13 +102,15 @@ func inherit(n, outer *node, name string) {
 		to = newNode(from.schema, "", from.at)
 		n.kids = append(n.kids, to)
 	}
-	merged := maps.Clone(from.attrs)
+	merged := slices.Clone(from.attrs)
 	for a, b := range map[string]string{"attempts": "unlimited", "unlimited": "attempts"} { // they exclude each other
 		if to.has(a) && !to.has(b) {
-			delete(merged, b)
+			merged.remove(b)
 		}
 	}
-	maps.Copy(merged, to.attrs)
+	for _, a := range to.attrs {
+		merged.set(a.name, a.attr)
+	}
 	to.attrs = merged
 }
 
@@ -117,15 +119,15 @@ func adjustReschedule(n *node, batch bool) {
 	if n == nil {
 		return
 	}
-	unlimited, _ := n.attrs["unlimited"].value.(bool)
+	unlimited, _ := n.attrs.of("unlimited").value.(bool)
 	if n.has("attempts") && !n.has("unlimited") {
-		n.attrs["unlimited"] = attr{value: false, at: n.attrs["attempts"].at}
+		n.attrs.set("unlimited", attr{value: false, at: n.attrs.of("attempts").at})
 	} else if unlimited && !n.has("attempts") {
-		n.attrs["attempts"] = attr{value: int64(0), at: n.attrs["unlimited"].at}
+		n.attrs.set("attempts", attr{value: int64(0), at: n.attrs.of("unlimited").at})
 	}
 	if f := n.str("delay_function"); batch && f != "" && f != "constant" && !n.has("max_delay") {
 		if v, ok := n.schema.attrs["max_delay"].fallback(false); ok {
-			n.attrs["max_delay"] = attr{value: v, at: n.attrs["delay_function"].at}
+			n.attrs.set("max_delay", attr{value: v, at: n.attrs.of("delay_function").at})
 		}
 	}
 }
@@ -192,7 +194,7 @@ func (c *collector) condition(k, parent *node) bool {
 		}
 	}
 	if len(used) > 1 || len(used) == 1 && k.has("operator") {
-		c.errorf(k.attrs[used[0]].at, "%s names the operator already; write one operator per %s", used[0], k.Name())
+		c.errorf(k.attrs.of(used[0]).at, "%s names the operator already; write one operator per %s", used[0], k.Name())
 		return true
 	}
 	if len(used) == 1 && !c.expandShorthand(k, used[0]) {
@@ -208,8 +210,8 @@ func (c *collector) condition(k, parent *node) bool {
 
 // expandShorthand writes a shorthand out. It is false for distinct_hosts = false.
 func (c *collector) expandShorthand(k *node, name string) bool {
-	a := k.attrs[name]
-	delete(k.attrs, name)
+	a := k.attrs.of(name)
+	k.attrs.remove(name)
 	target := "value"
 	switch name {
 	case "distinct_hosts":
@@ -223,14 +225,14 @@ func (c *collector) expandShorthand(k *node, name string) bool {
 	if k.has(target) {
 		c.errorf(a.at, "%s holds the %s already; leave the %s out", name, target, target)
 	}
-	k.attrs["operator"] = attr{value: name, at: a.at}
-	k.attrs[target] = a
+	k.attrs.set("operator", attr{value: name, at: a.at})
+	k.attrs.set(target, a)
 	return true
 }
 
 func canonicalOperator(k *node) {
-	op, ok := k.attrs["operator"]
-	if !ok {
+	op := k.attrs.of("operator")
+	if !k.has("operator") {
 		op = attr{value: "=", at: k.at}
 	}
 	switch op.value {
@@ -241,7 +243,7 @@ func canonicalOperator(k *node) {
 	case "set_contains_all":
 		op.value = "set_contains"
 	}
-	k.attrs["operator"] = op
+	k.attrs.set("operator", op)
 }
 
 // checkCondition says what is wrong with a constraint or an affinity at the place of it. state.Job.Validate has the same rules for jobs that
@@ -249,12 +251,12 @@ func canonicalOperator(k *node) {
 func (c *collector) checkCondition(k, parent *node) {
 	op, value := k.str("operator"), k.str("value")
 	distinct := strings.HasPrefix(op, "distinct_")
-	if weight := k.attrs["weight"]; weight.value == int64(0) {
+	if weight := k.attrs.of("weight"); weight.value == int64(0) {
 		c.errorf(weight.at, "a weight of 0 means nothing; write 1 to 100, or -100 to -1 to avoid such nodes")
 	}
 	switch {
 	case distinct && (parent.Name() == "task" || parent.Name() == "device"):
-		c.errorf(k.attrs["operator"].at, "%s belongs to a job or a group, not to a %s", op, parent.Name())
+		c.errorf(k.attrs.of("operator").at, "%s belongs to a job or a group, not to a %s", op, parent.Name())
 	case op == "distinct_hosts":
 	case k.str("attribute") == "":
 		c.errorf(k.at, "the %s has no attribute", k.Name())
@@ -263,7 +265,7 @@ func (c *collector) checkCondition(k, parent *node) {
 		c.errorf(k.at, "the %s has no value", k.Name())
 	case !strings.Contains(value, "${"): // otherwise known on the node only
 		if problem := checkOperand(op, value); problem != "" {
-			c.errorf(k.attrs["value"].at, "%s", problem)
+			c.errorf(k.attrs.of("value").at, "%s", problem)
 		}
 	}
 }

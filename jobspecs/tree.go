@@ -2,6 +2,7 @@ package jobspecs
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 )
@@ -11,7 +12,7 @@ type node struct {
 	*schema
 	label string
 	at    hcl.Range // of its header
-	attrs map[string]attr
+	attrs attrs
 	kids  []*node
 }
 
@@ -23,8 +24,47 @@ type attr struct {
 	keys  map[string]hcl.Range // places of the keys of a map written as a block
 }
 
+// attrs are attributes by their names, of which a node has a few: a map takes several times the memory.
+type attrs []named
+
+type named struct {
+	name string
+	attr
+}
+
+func (as attrs) find(name string) int {
+	for i := range as {
+		if as[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// of is the attribute of a name, the zero value when there is none.
+func (as attrs) of(name string) attr {
+	if i := as.find(name); i >= 0 {
+		return as[i].attr
+	}
+	return attr{}
+}
+
+func (as *attrs) set(name string, a attr) {
+	if i := as.find(name); i >= 0 {
+		(*as)[i].attr = a
+		return
+	}
+	*as = append(*as, named{name, a})
+}
+
+func (as *attrs) remove(name string) {
+	if i := as.find(name); i >= 0 {
+		*as = slices.Delete(*as, i, i+1)
+	}
+}
+
 func newNode(s *schema, label string, at hcl.Range) *node {
-	return &node{schema: s, label: label, at: at, attrs: map[string]attr{}}
+	return &node{schema: s, label: label, at: at}
 }
 
 // title names the node for people: group "web", resources.
@@ -69,14 +109,13 @@ func (n *node) drop(name string) {
 
 // str returns a string attribute, "" when unset or bad.
 func (n *node) str(name string) string {
-	s, _ := n.attrs[name].value.(string)
+	s, _ := n.attrs.of(name).value.(string)
 	return s
 }
 
 // has reports whether an attribute was written, rightly or wrongly.
 func (n *node) has(name string) bool {
-	_, ok := n.attrs[name]
-	return ok
+	return n.attrs.find(name) >= 0
 }
 
 // adopt adds a block and refuses a second one of a kind or a label.
