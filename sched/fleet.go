@@ -46,6 +46,7 @@ func sizeOf(n *state.Node) size { return size{n.Resources.CPU, n.Resources.Memor
 
 // fleetNode is what a node is, as placement sees it.
 type fleetNode struct {
+	ref       state.NodeRef // of the node, whose row is elsewhere and large
 	node      *state.Node
 	class     *class
 	heldUntil int64    // no new work before this time: the node flaps
@@ -233,7 +234,7 @@ func (f *fleet) assess(snap *state.Snapshot, n *state.Node, old *fleetNode) open
 		o.fleetNode = old
 		return o
 	}
-	o.fleetNode = &fleetNode{node: n, heldUntil: flapsUntil(n), shed: shed}
+	o.fleetNode = &fleetNode{ref: state.NodeRef{ID: n.ID, Generation: n.Generation}, node: n, heldUntil: flapsUntil(n), shed: shed}
 	if old != nil && old.node == n {
 		o.class = old.class
 	} else {

@@ -82,10 +82,11 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 	}
 	if a.likes == nil && len(a.spreads) == 0 {
 		lk.only = lk.add(0, nil)
-		lk.only.kept, m.buffer = m.buffer, nil
 	} else {
 		lk.table = m.wishesOf(a, len(l.fleet.classes), len(l.fleet.nodes))
-		lk.queue.keep = lookEach(lk.queue.keep, len(lk.table.byName))
+		if len(a.spreads) > 0 {
+			lk.queue.keep = lookEach(lk.queue.keep, len(lk.table.byName))
+		}
 		lk.peers, lk.sharing = map[string]*peers{}, make([]map[string][]*bucket, len(a.spreads))
 		for i := range lk.sharing {
 			lk.sharing[i] = map[string][]*bucket{}
@@ -94,12 +95,13 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 	return lk
 }
 
-// lookEach is how many candidates each of so many buckets is filled with at first: fewer of many, for copies are spread over them.
-func lookEach(keep, buckets int) int { return min(keep, max(16, 4*keep/max(1, buckets))) }
+// lookEach is how many candidates each of so many buckets of a group with spreads is filled with at first: fewer of many, for copies are
+// spread over them.
+func lookEach(keep, buckets int) int { return min(keep, max(16, 2*keep/max(1, buckets))) }
 
 // add makes a bucket.
 func (lk *look) add(affinity float64, values []string) *bucket {
-	b := &bucket{wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}, at: -1}
+	b := &bucket{wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}, at: -1, kept: lk.view.ledger.memory.buffer()}
 	lk.queue.buckets = append(lk.queue.buckets, b)
 	for i, v := range values {
 		lk.sharing[i][v] = append(lk.sharing[i][v], b)

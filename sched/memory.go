@@ -14,6 +14,7 @@ const (
 	maxLooks       = 64      // looks at the fleet
 	maxLookBuckets = 1 << 14 // buckets of all looks
 	maxCensuses    = 8       // counts of copies that nobody uses
+	maxBuffers     = 64      // buffers that nobody uses
 )
 
 // memory is what the planner has found out of a fleet and need not find out again: what classes of nodes answer, what wishes say of
@@ -30,7 +31,7 @@ type memory struct {
 	seen     marks
 	scans    int // looks at every node
 	censuses []*census
-	buffer   []candidate // to fill a bucket in; nil while one is
+	buffers  [][]candidate // to fill buckets in
 }
 
 func newMemory() *memory {
@@ -99,6 +100,24 @@ func (m *memory) keep(key string, l *look) {
 			return
 		}
 		delete(m.looks, oldest)
+	}
+}
+
+// buffer is an empty one, to fill a bucket in.
+func (m *memory) buffer() []candidate {
+	last := len(m.buffers) - 1
+	if last < 0 {
+		return nil
+	}
+	b := m.buffers[last]
+	m.buffers = m.buffers[:last]
+	return b
+}
+
+// keepBuffer takes a buffer that is of no use any more.
+func (m *memory) keepBuffer(b []candidate) {
+	if len(m.buffers) < maxBuffers {
+		m.buffers = append(m.buffers, b)
 	}
 }
 

@@ -170,9 +170,7 @@ func (p *placer) fill(first bool) {
 		p.scan(first)
 	}
 	for _, b := range p.queue.buckets {
-		if buffer := b.filled(p.queue.keep); cap(buffer) > cap(p.ledger.memory.buffer) {
-			p.ledger.memory.buffer = buffer
-		}
+		p.ledger.memory.keepBuffer(b.filled(p.queue.keep))
 	}
 	p.pushed, p.seen = 0, p.ledger.memory.changes.now
 	p.ledger.memory.scans++
@@ -269,7 +267,7 @@ func (p *placer) current(c candidate) bool {
 func (p *placer) lookAgain() {
 	p.queue.keep *= lookMore
 	for _, b := range p.queue.buckets {
-		b.kept, b.heap, b.best.score = nil, b.heap[:0], none
+		b.kept, b.heap, b.best.score = p.ledger.memory.buffer(), b.heap[:0], none
 	}
 	p.fill(false)
 	p.touched = p.touched[:0]

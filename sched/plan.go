@@ -112,11 +112,11 @@ func stopCost(a *state.Alloc, description string) int {
 func (p *planner) node(f *fleet, at int) int {
 	pos := p.positions.on(at) - 1
 	if pos < 0 {
-		n := f.nodes[at].node
+		ref := f.nodes[at].ref
 		pos = len(p.plan.Nodes)
 		p.positions.add(at, pos+1)
-		p.plan.Nodes = append(p.plan.Nodes, state.NodeRef{ID: n.ID, Generation: n.Generation})
-		p.bytes += nodeBytes + len(n.ID)
+		p.plan.Nodes = append(p.plan.Nodes, ref)
+		p.bytes += nodeBytes + len(ref.ID)
 	}
 	return pos
 }

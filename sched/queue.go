@@ -79,6 +79,7 @@ type bucket struct {
 	values []string    // one for each spread
 	peers  *peers      // nil where there are none
 	kept   []candidate // of the last look at every node, the best first; of equal ones the first in ID order
+	sorted bool        // also the others of kept stand in order: few buckets give more than one
 	heap   []candidate // written down since, the best one first
 
 	best candidate // of those that were not kept; its score is none when all were
@@ -122,8 +123,12 @@ func (b *bucket) cut(keep int) {
 // filled ends the filling of a bucket. What it was filled in may be used again.
 func (b *bucket) filled(keep int) (buffer []candidate) {
 	b.cut(keep)
-	slices.SortFunc(b.kept, candidate.compare)
-	buffer, b.kept = b.kept, slices.Clone(b.kept)
+	for i, c := range b.kept {
+		if c.better(b.kept[0]) {
+			b.kept[0], b.kept[i] = c, b.kept[0]
+		}
+	}
+	buffer, b.kept, b.sorted = b.kept, slices.Clone(b.kept), false
 	return buffer[:0]
 }
 
@@ -159,6 +164,10 @@ func (b *bucket) push(c candidate) {
 // pop takes the best candidate of a bucket that has some.
 func (b *bucket) pop() candidate {
 	if len(b.heap) == 0 || len(b.kept) > 0 && b.kept[0].better(b.heap[0]) {
+		if !b.sorted {
+			slices.SortFunc(b.kept, candidate.compare)
+			b.sorted = true
+		}
 		best := b.kept[0]
 		b.kept = b.kept[1:]
 		return best

@@ -15,6 +15,7 @@ type groupUsage struct {
 	copies  *census
 	limits  []*limit // those that count by value
 	spreads []*spreadCount
+	wishes  *wishTable // knows the values of nodes; nil for a group without spreads
 }
 
 // spreadCount counts a group's copies by the value that their nodes have for the attribute of a spread.
@@ -41,6 +42,9 @@ func (l *ledger) newUsage(asks []*ask) *usage {
 		for _, s := range a.spreads {
 			g.spreads = append(g.spreads, &spreadCount{s, map[string]int{}})
 		}
+		if len(g.spreads) > 0 {
+			g.wishes = l.memory.wishesOf(a, len(l.fleet.classes), len(l.fleet.nodes))
+		}
 	}
 	return u
 }
@@ -60,8 +64,11 @@ func (u *usage) add(group string, pos, by int) {
 		return
 	}
 	g.copies.add(pos, by)
-	if len(g.limits)+len(g.spreads) > 0 {
-		u.addOn(g, u.ledger.fleet.nodes[pos].node, by)
+	if len(g.limits) > 0 {
+		u.addLimited(g, u.ledger.fleet.nodes[pos].node, by)
+	}
+	if g.wishes != nil {
+		g.addValues(g.wishes.ask(g.ask, u.ledger, pos).values, by)
 	}
 }
 
@@ -72,19 +79,25 @@ func (u *usage) addAway(group string, n *state.Node, by int) {
 	case pos >= 0:
 		u.add(group, pos, by)
 	case g != nil:
-		u.addOn(g, n, by)
+		u.addLimited(g, n, by)
+		_, values := g.ask.wishesOn(n)
+		g.addValues(values, by)
 	}
 }
 
-// addOn is add for what is counted by value.
-func (u *usage) addOn(g *groupUsage, n *state.Node, by int) {
+// addLimited counts what limits count by value.
+func (u *usage) addLimited(g *groupUsage, n *state.Node, by int) {
 	for _, l := range g.limits {
 		if v, ok := l.value(n); ok {
 			u.counts[l.counts][v] += by
 		}
 	}
-	for _, s := range g.spreads {
-		s.copies[s.value(nodeLook(n))] += by
+}
+
+// addValues counts what spreads count, given a node's value for each.
+func (g *groupUsage) addValues(values []string, by int) {
+	for i, s := range g.spreads {
+		s.copies[values[i]] += by
 	}
 }
 
