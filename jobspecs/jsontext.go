@@ -2,6 +2,7 @@ package jobspecs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 // jsonValue is a JSON value with its place.
 type jsonValue struct {
 	at      stretch
-	plain   any // nil, bool, string or *big.Float; unused for the others
+	plain   any // nil, bool, string, whole or *big.Float; unused for the others
 	members []member
 	list    []*jsonValue
 	kind    byte // '{', '[' or 0
@@ -38,6 +39,12 @@ type member struct {
 	value  *jsonValue
 }
 
+// whole is a number that most are: small, and without a point.
+type whole int64
+
+// Sign is that of the number, as a *big.Float has it.
+func (n whole) Sign() int { return cmp.Compare(n, 0) }
+
 // value returns what the JSON value holds, as plain does for HCL.
 func (v *jsonValue) value() any {
 	switch v.kind {
@@ -53,6 +60,9 @@ func (v *jsonValue) value() any {
 			list[i] = e.value()
 		}
 		return list
+	}
+	if n, ok := v.plain.(whole); ok {
+		return new(big.Float).SetPrec(512).SetInt64(int64(n))
 	}
 	return v.plain
 }
@@ -236,10 +246,10 @@ func (t *jsonText) text() string {
 	return s
 }
 
-// parseNumber reads a number. Most are small and whole, which is read at once.
-func parseNumber(s string) (*big.Float, error) {
+// parseNumber reads a number.
+func parseNumber(s string) (any, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil && s != "-0" {
-		return new(big.Float).SetPrec(512).SetInt64(n), nil
+		return whole(n), nil
 	}
 	if len(s) > 400 {
 		return nil, errors.New("the number has too many digits")

@@ -16,16 +16,16 @@ func thousandths(v any) (n milliCores, ok bool, err error) {
 	if !isString || !isThousandths || strings.TrimSpace(digits) == "" {
 		return 0, false, nil
 	}
-	whole, err := toUnits(s, "thousandths of a core", func(unit string) (*big.Rat, error) {
+	n64, err := toUnits(s, "thousandths of a core", func(unit string) (*big.Rat, error) {
 		if unit != "m" {
 			return megahertz(unit)
 		}
 		return big.NewRat(1, 1), nil
 	})
-	if err == nil && whole < 1 {
+	if err == nil && n64 < 1 {
 		err = fmt.Errorf("must be at least 1m")
 	}
-	return milliCores(whole), true, err
+	return milliCores(n64), true, err
 }
 
 // placement brings the words of a block that say where copies go into the form of a state.Job.

@@ -89,19 +89,29 @@ func (r *jsonReader) attribute(n *node, f *Field, m member, path string) {
 	if m.value.null() || f.Status != Works && saysNothing(f, m.value) || r.unsupported(f, r.place(m.nameAt)) {
 		return
 	}
-	p := m.value.value()
-	if f.Words != nil && p == "" || f.Path == "network.port.static" && isZero(m.value) {
+	if f.Words != nil && m.value.plain == "" || f.Path == "network.port.static" && isZero(m.value) {
 		return // how programs write "unset"
 	}
 	if f.JSONOnly() && f.Type == TypeFree {
 		n.attrs.set(f.Name(), attr{value: json.RawMessage(r.src[m.value.at.from:m.value.at.to]), at: r.place(m.value.at)})
 		return
 	}
-	got, err := f.convert(p)
+	got, err := f.read(m.value)
 	if err != nil {
 		r.errorf(r.place(m.value.at), "%s %v", path, err)
 	}
 	n.attrs.set(f.Name(), attr{value: got, at: r.place(m.value.at), bad: err != nil})
+}
+
+// read is convert of a JSON value. Most numbers are what they seem to be, and need no large ones.
+func (f *Field) read(v *jsonValue) (any, error) {
+	if n, ok := v.plain.(whole); ok {
+		switch f.Type {
+		case TypeNumber, TypeDuration, TypeMiB, TypeMHz:
+			return f.bounded(int64(n), nil)
+		}
+	}
+	return f.convert(v.value())
 }
 
 // blocks reads the member that holds one block, or a list of them.
@@ -153,7 +163,7 @@ func saysNothing(f *Field, v *jsonValue) bool {
 	if f.Default == "" {
 		return false
 	}
-	got, err := f.convert(v.value())
+	got, err := f.read(v)
 	want, _ := f.fallback(false)
 	return err == nil && reflect.DeepEqual(got, want)
 }
