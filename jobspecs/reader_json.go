@@ -71,7 +71,7 @@ func (r *jsonReader) node(s *schema, v *jsonValue, path string) *node {
 			r.blocks(n, s.blocks[name], m, path+m.name)
 		default:
 			if !unsetAmount(s.attrs[name], m, v) {
-				r.attribute(n, s.attrs[name], m, path+m.name)
+				r.attribute(n, s.attrs[name], m, path)
 			}
 		}
 	}
@@ -85,6 +85,7 @@ func trimDot(path string) string {
 	return path[:len(path)-1]
 }
 
+// attribute reads a member of the object at path.
 func (r *jsonReader) attribute(n *node, f *Field, m member, path string) {
 	if m.value.null() || f.Status != Works && saysNothing(f, m.value) || r.unsupported(f, r.place(m.nameAt)) {
 		return
@@ -98,7 +99,7 @@ func (r *jsonReader) attribute(n *node, f *Field, m member, path string) {
 	}
 	got, err := f.read(m.value)
 	if err != nil {
-		r.errorf(r.place(m.value.at), "%s %v", path, err)
+		r.errorf(r.place(m.value.at), "%s%s %v", path, m.name, err)
 	}
 	n.attrs.set(f.Name(), attr{value: got, at: r.place(m.value.at), bad: err != nil})
 }
