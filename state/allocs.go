@@ -25,6 +25,8 @@ type allocTable struct {
 type nodeSide struct {
 	held  Held
 	named *AllocNode // that its allocations share
+	row   *Node      // as the referee saw it last, when Snapshot.nodesIndex was seen
+	seen  uint64
 }
 
 // idKey is an ID that is a UUID, in two halves whose order is that of the text.

@@ -13,6 +13,9 @@ const (
 	maxReportedTasks = maxTasks
 )
 
+// timesTogether is of how many copies the times stand in one piece of memory, which lives as long as one of them says so.
+const timesTogether = 32
+
 func (c Report) apply(t *tx) (any, error) {
 	var result ReportResult
 	for i := range c.Nodes {
@@ -118,9 +121,15 @@ func (t *tx) applyRun(nodes []NodeReport, r *ReportRun, result *ReportResult) {
 	if len(tasks) > 0 {
 		shape = t.next.shapes.share(tasks, len(times))
 	}
+	var room []int64 // for the times of several copies in one piece of memory
 	for i, id := range ids {
 		r.later(times, i)
-		s.tasks = TaskStates{shape: shape, times: slices.Clone(times)}
+		if len(room) < len(times) {
+			room = make([]int64, len(times)*min(timesTogether, len(ids)-i))
+		}
+		copy(room, times)
+		s.tasks = TaskStates{shape: shape, times: room[:len(times):len(times)]}
+		room = room[len(times):]
 		if slices.Contains(times, 0) { // no time, which is another shape
 			s.tasks = t.next.shapes.pack(s.tasks.Map())
 		}

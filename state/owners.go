@@ -61,8 +61,10 @@ func (x *owners[S]) of(key string) *owner[S] {
 }
 
 // edit is an owner, to be changed until the snapshot is copied.
-func (x *owners[S]) edit(key string) *owner[S] {
-	old := x.of(key)
+func (x *owners[S]) edit(key string) *owner[S] { return x.own(key, x.of(key)) }
+
+// own is edit for those who know what of returns.
+func (x *owners[S]) own(key string, old *owner[S]) *owner[S] {
 	if old != nil && old.draft == x.draft {
 		return old
 	}
@@ -75,14 +77,6 @@ func (x *owners[S]) edit(key string) *owner[S] {
 	}
 	x.byKey.Set(key, o)
 	return o
-}
-
-// current is o, or what has taken its place since the snapshot was copied.
-func (x *owners[S]) current(o *owner[S], key string) *owner[S] {
-	if o != nil && o.draft == x.draft {
-		return o
-	}
-	return x.edit(key)
 }
 
 func (x *owners[S]) add(o *owner[S], serial uint64) { o.serials = o.serials.with(x.line, serial) }

@@ -70,6 +70,9 @@ func checkHeld(t rapid.TB, s *Snapshot) {
 	}
 	s.allocs.byNode.byKey.Scan(func(id string, o *owner[nodeSide]) bool {
 		h := o.side.held
+		if o.side.row != nil && o.side.seen == s.nodesIndex && o.side.row != s.Node(id) {
+			t.Fatalf("of node %s an old row is kept", id)
+		}
 		if _, some := want[id]; !some && (h.Allocs != 0 || s.Node(id) == nil) {
 			t.Fatalf("of node %s, which holds nothing, is kept %+v", id, h)
 		}

@@ -218,13 +218,19 @@ type planNode struct {
 }
 
 func (r *referee) node(at int) *planNode {
-	n := &r.nodes[at]
-	if n.row == nil {
-		n.row = r.tx.next.Node(r.plan.Nodes[at].ID)
+	n, s := &r.nodes[at], r.tx.next
+	if n.owner != nil && n.owner.draft == s.allocs.byNode.draft {
+		return n
 	}
-	if n.row != nil {
-		n.owner = r.tx.next.allocs.byNode.current(n.owner, n.row.ID)
+	id := r.plan.Nodes[at].ID
+	owner := s.allocs.byNode.of(id)
+	if owner != nil && owner.side.row != nil && owner.side.seen == s.nodesIndex {
+		n.row = owner.side.row
+	} else if n.row = s.Node(id); n.row == nil {
+		return n
 	}
+	n.owner = s.allocs.byNode.own(id, owner)
+	n.owner.side.row, n.owner.side.seen = n.row, s.nodesIndex
 	return n
 }
 
