@@ -131,7 +131,9 @@ func anyJobChanged(snap *state.Snapshot, since uint64, namespace string) bool {
 }
 
 // nodeChanged reports whether a node or its allocations changed.
-func nodeChanged(snap *state.Snapshot, since uint64, id string) bool { return snap.NodeChangedSince(id, since) }
+func nodeChanged(snap *state.Snapshot, since uint64, id string) bool {
+	return snap.NodeChangedSince(id, since)
+}
 
 func watchJobs(c *call) watchFor {
 	return watchFor{
