@@ -25,12 +25,18 @@ type ledger struct {
 func newLedger(f *fleet, m *memory, now int64) *ledger {
 	l := &ledger{columns: f.columns.draft(), fleet: f, now: now, memory: m, firstLook: firstLook}
 	m.changes.fit(len(f.nodes))
-	l.begun = m.changes.now
+	l.begun, l.from.other = m.changes.now, make([]change, 0, m.changed)
 	for _, pos := range f.flapping {
 		l.save(pos)
 		l.setWorks(pos, f.nodes[pos].takesWork(now))
 	}
 	return l
+}
+
+// finish says that the ledger will not change any more.
+func (l *ledger) finish() {
+	l.memory.changed = len(l.from.other)
+	l.columns.finish()
 }
 
 // touch notes that something else will be free on a node, and saves what was.

@@ -99,9 +99,17 @@ func (l *ledger) lookFor(a *ask, copies int) *look {
 // spread over them.
 func lookEach(keep, buckets int) int { return min(keep, max(16, 2*keep/max(1, buckets))) }
 
+// keepFor is how many candidates a bucket is filled with at first: few where others are liked better, for copies go there first.
+func (lk *look) keepFor(affinity float64) int {
+	if lk.table != nil && affinity < lk.table.most {
+		return min(lk.queue.keep, max(16, lk.queue.keep/lookMore))
+	}
+	return lk.queue.keep
+}
+
 // add makes a bucket.
 func (lk *look) add(affinity float64, values []string) *bucket {
-	b := &bucket{wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}, at: -1, kept: lk.view.ledger.memory.buffer()}
+	b := &bucket{keep: lk.keepFor(affinity), wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}, at: -1, kept: lk.view.ledger.memory.buffer()}
 	lk.queue.buckets = append(lk.queue.buckets, b)
 	for i, v := range values {
 		lk.sharing[i][v] = append(lk.sharing[i][v], b)

@@ -27,6 +27,7 @@ type memory struct {
 	looks    map[string]*look
 	uses     uint64
 	changes  changes
+	changed  int    // rows that the last pass changed: likely as many as the next one will
 	begun    uint64 // when the changes of the pass began
 	seen     marks
 	scans    int // looks at every node
@@ -139,6 +140,7 @@ type wishTable struct {
 	unique bool
 	of     []*wishAnswer
 	byName map[string]*wishAnswer
+	most   float64 // the largest affinity of any
 }
 
 // wishAnswer is what wishes say of some nodes, which they cannot tell apart.
@@ -185,7 +187,7 @@ func (t *wishTable) ask(a *ask, l *ledger, pos int) *wishAnswer {
 	w := t.byName[name]
 	if w == nil {
 		w = &wishAnswer{id: len(t.byName), affinity: affinity, values: values, tuple: tuple}
-		t.byName[name] = w
+		t.byName[name], t.most = w, max(t.most, affinity)
 	}
 	t.of[i] = w
 	return w

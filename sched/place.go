@@ -98,6 +98,10 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	if p.fresh {
 		p.fill(true)
 		p.unnamed = a.unnamedValues(p.queue.buckets)
+		if p.only != nil {
+			p.only.heap = make([]candidate, 0, copies) // each copy leaves its node with another score
+		}
+		p.touched = make([]int, 0, copies+there)
 		if p.fresh = false; p.key != "" {
 			l.memory.keep(p.key, p.look)
 		}
@@ -170,7 +174,7 @@ func (p *placer) fill(first bool) {
 		p.scan(first)
 	}
 	for _, b := range p.queue.buckets {
-		p.ledger.memory.keepBuffer(b.filled(p.queue.keep))
+		p.ledger.memory.keepBuffer(b.filled())
 	}
 	p.pushed, p.seen = 0, p.ledger.memory.changes.now
 	p.ledger.memory.scans++
@@ -196,7 +200,7 @@ func (p *placer) scan(first bool) {
 			continue
 		}
 		if score := p.score(c, pos); score > b.best.score { // of equal ones the first is better
-			b.offer(candidate{pos: pos, score: score}, p.queue.keep)
+			b.offer(candidate{pos: pos, score: score})
 		}
 	}
 }
@@ -204,7 +208,7 @@ func (p *placer) scan(first bool) {
 // glance is the first look for a group that asks for nothing but cpu, memory and disk, and wishes for nothing that is unique: most
 // groups. It does what scan would do in a third of the time, for its loop calls nothing.
 func (p *placer) glance() {
-	v, keep := p.view, p.queue.keep
+	v := p.view
 	rows := p.ledger.rows
 	for pos := range rows {
 		r := &rows[pos]
@@ -230,7 +234,7 @@ func (p *placer) glance() {
 			continue
 		}
 		if score := c.fit(r.heft); score > b.best.score {
-			b.offer(candidate{pos: pos, score: score}, keep)
+			b.offer(candidate{pos: pos, score: score})
 		}
 	}
 }
@@ -267,6 +271,7 @@ func (p *placer) current(c candidate) bool {
 func (p *placer) lookAgain() {
 	p.queue.keep *= lookMore
 	for _, b := range p.queue.buckets {
+		b.keep = p.queue.keep
 		b.kept, b.heap, b.best.score = p.ledger.memory.buffer(), b.heap[:0], none
 	}
 	p.fill(false)

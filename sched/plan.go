@@ -161,6 +161,7 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 			follows: slices.ContainsFunc(placed, func(r placement) bool { return r.follows() }),
 		}}
 	}
+	p.plan.Nodes = slices.Grow(p.plan.Nodes, min(len(placed), len(f.nodes)-len(p.plan.Nodes)))
 	for _, want := range shapes {
 		var rec *state.PlanRecord
 		for i := range placed {

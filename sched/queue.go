@@ -77,6 +77,7 @@ func median(a, b, c candidate) candidate {
 type bucket struct {
 	wish   wishScore
 	values []string    // one for each spread
+	keep   int         // candidates that it is filled with
 	peers  *peers      // nil where there are none
 	kept   []candidate // of the last look at every node, the best first; of equal ones the first in ID order
 	sorted bool        // also the others of kept stand in order: few buckets give more than one
@@ -97,17 +98,18 @@ type wishScore struct {
 
 func (w wishScore) sum() float64 { return w.affinity + w.spread + w.forgiven }
 
-// offer fills a bucket that keeps so many candidates. It is called for those that are better than the best that was not kept, in ID order,
+// offer fills a bucket. It is called for those that are better than the best that was not kept, in ID order,
 // and goes through what it has when that is twice as many.
-func (b *bucket) offer(c candidate, keep int) {
+func (b *bucket) offer(c candidate) {
 	b.kept = append(b.kept, c)
-	if len(b.kept) >= 2*keep {
-		b.cut(keep)
+	if len(b.kept) >= 2*b.keep {
+		b.cut()
 	}
 }
 
 // cut keeps the best.
-func (b *bucket) cut(keep int) {
+func (b *bucket) cut() {
+	keep := b.keep
 	if len(b.kept) <= keep {
 		return
 	}
@@ -121,8 +123,8 @@ func (b *bucket) cut(keep int) {
 }
 
 // filled ends the filling of a bucket. What it was filled in may be used again.
-func (b *bucket) filled(keep int) (buffer []candidate) {
-	b.cut(keep)
+func (b *bucket) filled() (buffer []candidate) {
+	b.cut()
 	for i, c := range b.kept {
 		if c.better(b.kept[0]) {
 			b.kept[0], b.kept[i] = c, b.kept[0]
@@ -207,7 +209,7 @@ func (b *bucket) total() (first candidate, ok bool) {
 
 // queue is the candidates of one group.
 type queue struct {
-	keep    int       // candidates that a bucket is filled with
+	keep    int       // candidates that a bucket is filled with at first, at most
 	buckets []*bucket // as they were found
 	order   []*bucket // those that have something to give: a heap, the one with the best candidate of all first
 }
