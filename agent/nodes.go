@@ -95,10 +95,16 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 		wait = 0 // it asks about everything
 	}
 	if wait > 0 {
-		if err := s.awaitNews(ctx, req, wait); err != nil {
+		switch later, err := s.awaitNews(ctx, req, wait); {
+		case err != nil:
 			return nil, err
+		case later:
+			return s.sign(s.store.Snapshot(), &api.PollResponse{
+				ClusterID: s.store.Snapshot().ClusterID(), Index: req.Index, RestoreGeneration: req.RestoreGeneration, Epoch: req.Epoch, Later: true,
+			}), nil
 		}
 	}
+	s.pace.told(req.NodeID)
 	return s.pollAnswer(s.store.Snapshot(), req)
 }
 
@@ -125,13 +131,17 @@ func (s *server) pollAnswer(snap *state.Snapshot, req *api.PollRequest) (*api.Po
 	if snap.Generation() < req.RestoreGeneration || (snap.Generation() == req.RestoreGeneration && snap.Index() < req.Index) {
 		return nil, api.NewError(api.CodeBehind, "ask another server", "this server is at index %d, behind %d", snap.Index(), req.Index)
 	}
-	resp := orders(snap, req)
+	return s.sign(snap, orders(snap, req)), nil
+}
+
+// sign adds what every answer to a poll says.
+func (s *server) sign(snap *state.Snapshot, resp *api.PollResponse) *api.PollResponse {
 	resp.LeaderID, resp.LeaderAddr = s.raft.Leader()
-	resp.LeasePeriod = leasePeriod(snap.NodeCount())
-	if s.flooded(time.Now()) {
+	resp.Level, resp.LeasePeriod = snap.Level(), leasePeriod(snap.NodeCount())
+	if !s.flooded(time.Now()).IsZero() {
 		resp.Gather = gatherInFlood
 	}
-	return resp, nil
+	return resp
 }
 
 // Report stores what a node says of its allocations.

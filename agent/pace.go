@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -10,64 +11,104 @@ import (
 )
 
 const (
-	// newsEvery bounds how many nodes a second a server tells of new orders at once. When more are to be told they wait their turn.
-	newsEvery = 500 * time.Microsecond
-	// newsAhead is how many are told at once after a pause.
-	newsAhead = 250
+	// newsEvery and orderEvery bound how many nodes a second a server tells of new orders at once, and of how many. When more are to be told
+	// they wait their turn: after a million copies were placed a server that told everybody at once would hear neither the leader nor its followers.
+	newsEvery  = 500 * time.Microsecond
+	orderEvery = 100 * time.Microsecond
+	// newsAhead is for how long of that nodes are told at once after a pause.
+	newsAhead = 250 * newsEvery
+	// keepTurn is how long a turn is kept for a node that does not come.
+	keepTurn = time.Minute
+
 	// floodPlan is how many copies a plan places when there is a flood: half of what it may, so that the leader does not keep up with what it
-	// has to place. A node is then told when its poll ends, of all that came meanwhile, and says later that it runs: a server that
-	// answered every node at every entry of the log would do nothing else, and the leader would place the rest later. It is not who waits that is counted:
-	// those who wait become more by waiting.
+	// has to place. It is not who waits that is counted: those who wait become more by waiting.
 	floodPlan = 1000
 	// floodLook is how often that is looked at. It takes two looks for a flood to begin, and one for it to end.
 	floodLook = 500 * time.Millisecond
+	// floodFirst is for how long of a flood nodes that are only to run more have no turns: each copy that is placed meanwhile costs a tenth of one whose node is told at
+	// once, and nodes that are told of many copies together ask and report less often. A flood of more than some hundred thousand copies lasts longer.
+	floodFirst = 10 * time.Second
 	// gatherInFlood is how long a node may gather news that copies run while there is a flood.
 	gatherInFlood = 10 * time.Second
 )
 
 // pace gives nodes that are to be told something their turns, and knows floods.
 type pace struct {
-	mu     sync.Mutex
-	next   time.Time // the first turn that nobody has
+	mu    sync.Mutex
+	next  time.Time            // the first turn that nobody has
+	turns map[string]time.Time // those of nodes that wait
+	swept time.Time
+
 	looked time.Time // when it was looked at what is placed
 	plan   uint64    // index of the last plan, by then
 	large  bool      // it was
-	flood  bool
+	since  time.Time // when the flood began; zero for none
 }
 
-// look notes the plan that was applied last, and reports whether there is a flood.
-func (p *pace) look(now time.Time, last state.AppliedPlan) bool {
+// look notes the plan that was applied last, and answers since when there is a flood; the zero time when there is none.
+func (p *pace) look(now time.Time, last state.AppliedPlan) (since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.looked) >= floodLook {
-		was := p.large
-		p.large = last.Index != p.plan && last.Placed >= floodPlan
-		p.flood = p.large && was
-		p.looked, p.plan = now, last.Index
+	if now.Sub(p.looked) < floodLook {
+		return p.since
 	}
-	return p.flood
+	was := p.large
+	p.large = last.Index != p.plan && last.Placed >= floodPlan
+	p.looked, p.plan = now, last.Index
+	switch {
+	case !p.large || !was:
+		p.since = time.Time{}
+	case p.since.IsZero():
+		p.since = now
+	}
+	return p.since
 }
 
-// turn is how long to wait for the next turn. Whoever has less patience than that has none, and is told when it ends.
-func (p *pace) turn(now time.Time, patience time.Duration) time.Duration {
+// turn is how long a node waits for its turn to be told about so many orders. Once it has one it keeps it until told is called.
+func (p *pace) turn(now time.Time, nodeID string, orders int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if earliest := now.Add(-newsAhead * newsEvery); p.next.Before(earliest) {
-		p.next = earliest
+	p.sweep(now)
+	if at, ok := p.turns[nodeID]; ok {
+		return max(0, at.Sub(now))
 	}
-	wait := max(0, p.next.Sub(now))
-	if wait >= patience {
-		return patience
+	at := p.next
+	if earliest := now.Add(-newsAhead); at.Before(earliest) {
+		at = earliest
 	}
-	p.next = p.next.Add(newsEvery)
-	return wait
+	p.next = at.Add(newsEvery + time.Duration(orders)*orderEvery)
+	if !at.After(now) {
+		return 0
+	}
+	if p.turns == nil {
+		p.turns = map[string]time.Time{}
+	}
+	p.turns[nodeID] = at
+	return at.Sub(now)
 }
 
-// awaitNews waits until the node is to be told something, or for as long as it said. While this server is behind what the node has
-// seen, it has nothing to tell.
-func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.Duration) error {
+// told ends a node's turn.
+func (p *pace) told(nodeID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.turns, nodeID)
+}
+
+// sweep forgets the turns of nodes that did not come. The caller holds mu.
+func (p *pace) sweep(now time.Time) {
+	if now.Sub(p.swept) < keepTurn {
+		return
+	}
+	p.swept = now
+	maps.DeleteFunc(p.turns, func(_ string, at time.Time) bool { return now.Sub(at) > keepTurn })
+}
+
+// awaitNews waits until the node is to be told something, or for as long as it said; later is true when there is something and it is
+// not its turn yet. While this server is behind what the node has seen, it has nothing to tell.
+func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.Duration) (later bool, err error) {
 	until := time.Now().Add(wait)
-	var timer *time.Timer
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	for {
 		w := s.store.Watch(state.KeyNode(req.NodeID), state.KeyNodeOrders(req.NodeID))
 		snap := s.store.Snapshot()
@@ -80,72 +121,58 @@ func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.
 		if some {
 			w.Stop()
 			if urgent {
-				return nil
+				return false, nil
 			}
 			return s.awaitTurn(ctx, req, until)
 		}
-		if timer == nil {
-			timer = time.NewTimer(wait)
-			defer timer.Stop()
-		}
 		select {
 		case <-w.C():
+			continue
 		case <-timer.C:
-			w.Stop()
-			return nil
 		case <-req.Closing:
-			w.Stop()
-			return nil
 		case <-ctx.Done():
-			w.Stop()
-			return ctx.Err()
+			err = ctx.Err()
 		}
+		w.Stop()
+		return false, err
 	}
 }
 
-// awaitTurn waits until it is the node's turn to be told what there is, or until its poll ends. While there is a flood nobody has turns.
-func (s *server) awaitTurn(ctx context.Context, req *api.PollRequest, until time.Time) error {
+// awaitTurn waits until it is the node's turn to be told what there is. later is true when its poll ends before.
+func (s *server) awaitTurn(ctx context.Context, req *api.PollRequest, until time.Time) (later bool, err error) {
 	for {
 		now := time.Now()
-		left := until.Sub(now)
-		if left <= 0 {
-			return nil
+		wait, orders := floodLook, s.store.Snapshot().OrdersOf(req.NodeID)
+		if since := s.flooded(now); since.IsZero() || now.Sub(since) >= floodFirst || orders.Stopped > req.Since {
+			if wait = s.pace.turn(now, req.NodeID, max(0, orders.Run.Count-req.Told)); wait <= 0 {
+				return false, nil
+			}
+			wait = min(wait, floodLook) // a flood may begin
 		}
-		if !s.flooded(now) {
-			return restUntil(ctx, req.Closing, s.pace.turn(now, left))
-		}
-		if err := restUntil(ctx, req.Closing, min(left, floodLook)); err != nil || closed(req.Closing) {
-			return err
+		if left := until.Sub(now); left <= 0 {
+			return true, nil
+		} else if wait = min(wait, left); restUntil(ctx, req.Closing, wait) {
+			return true, ctx.Err()
 		}
 	}
 }
 
-// flooded reports whether the cluster places so much that its nodes have to wait for their orders.
-func (s *server) flooded(now time.Time) bool { return s.pace.look(now, s.store.Snapshot().LastPlan()) }
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+// flooded is since when the cluster places so much that its nodes have to wait for their orders; the zero time when it does not.
+func (s *server) flooded(now time.Time) time.Time {
+	return s.pace.look(now, s.store.Snapshot().LastPlan())
 }
 
-// restUntil waits, unless this server closes before.
-func restUntil(ctx context.Context, closing <-chan struct{}, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
+// restUntil waits. over is true when this server closes or the context ends before.
+func restUntil(ctx context.Context, closing <-chan struct{}, d time.Duration) (over bool) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return false
 	case <-closing:
 	case <-ctx.Done():
-		return ctx.Err()
 	}
-	return nil
+	return true
 }
 
 // news reports whether a snapshot has anything to tell a node, of itself or of its allocations; what concerns the node itself is

@@ -85,6 +85,10 @@ func (c *client) obey(req *api.PollRequest, resp *api.PollResponse) (registered 
 		c.orders.period = resp.LeasePeriod
 	}
 	c.orders.gather = min(resp.Gather, gatherInFlood)
+	if resp.Later {
+		c.ordered = time.Now()
+		return !c.knowsMore(resp.Level), nil
+	}
 	if err := c.roster.Hear(req, resp, time.Now()); errors.Is(err, api.ErrRoster) {
 		c.log.Warn("asking about every allocation by name", "reason", err)
 	} else if err != nil {

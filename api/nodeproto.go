@@ -48,6 +48,7 @@ type PollRequest struct {
 	Epoch             string        // the cluster's epoch that the node has seen with it
 	Wait              time.Duration // how long to wait for news; at most MaxPollWait. A poll with Since 0 is answered at once
 	Since             uint64        // index up to which the node knows its orders; 0: it asks about everything in Held
+	Told              int           `json:",omitempty"` // how many allocations it knows to run there
 	Held              []HeldAlloc   `json:",omitempty"` // with Since 0, every allocation found on the machine
 
 	Closing <-chan struct{} `json:"-"` // set by the server that was asked: closed when it stops, and waits no longer
@@ -74,6 +75,7 @@ type PollResponse struct {
 	LeaderAddr        string        // its peer address
 	LeasePeriod       time.Duration // how often to poll at least
 	Gather            time.Duration `json:",omitempty"` // how long news that allocations run may wait for more
+	Later             bool          `json:",omitempty"` // there is something to be told, when it is the node's turn: nothing is said of it, Index is the one asked with
 	Register          bool          // the cluster does not know the node, or knows it as down: register again
 	NodeStatus        string        // a state.NodeStatus constant
 	NodeName          string        // as registered

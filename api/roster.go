@@ -55,7 +55,7 @@ func (r *Roster) Ask(req *PollRequest, found iter.Seq[string], now time.Time) {
 	if r.since != 0 && (now.After(r.again) || !r.matches(found)) {
 		r.since = 0
 	}
-	req.Since, req.Held = r.since, nil
+	req.Since, req.Told, req.Held = r.since, r.sum.Count, nil
 	if r.since != 0 {
 		return
 	}

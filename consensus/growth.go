@@ -18,6 +18,9 @@ const (
 	timesSnapshot = 2
 	// mostGrowth bounds it: what is behind the snapshot is replayed when the server starts, 64 MiB in some 5 s.
 	mostGrowth = 64 << 20
+	// mostDelayed bounds what a snapshot waits for while the log grows fast, a fourth of what makes one due between two looks: there is something more
+	// urgent to do.
+	mostDelayed = 2 * mostGrowth
 )
 
 // growth is how much was applied since the last snapshot. It is measured in bytes, because entries have between a hundred bytes and a
@@ -27,6 +30,7 @@ type growth struct {
 	sum   int64 // of all entries applied
 	taken int64 // of those that are in the last snapshot
 	size  int64 // bytes of that snapshot, 0 when it is not known
+	seen  int64 // sum at the last look
 }
 
 func (g *growth) add(bytes int) {
@@ -55,11 +59,13 @@ func (g *growth) restored() {
 	g.taken = g.sum
 }
 
-// due reports whether it is time for a snapshot.
+// due looks whether it is time for a snapshot.
 func (g *growth) due(least int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.sum-g.taken >= max(least, min(g.size*timesSnapshot, mostGrowth))
+	enough, grown, fast := max(least, min(g.size*timesSnapshot, mostGrowth)), g.sum-g.taken, g.sum-g.seen
+	g.seen = g.sum
+	return grown >= enough && (fast < enough/4 || grown >= max(enough, mostDelayed))
 }
 
 // watchGrowth takes snapshots when they are due, until Close begins. Applying goes on meanwhile: the state is a value.

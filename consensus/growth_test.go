@@ -25,8 +25,8 @@ func TestGrowthIsOfBytes(t *testing.T) {
 		t.Error("due after a thousand small entries")
 	}
 	apply(1, 1<<20)
-	if !g.due(least) {
-		t.Error("not due after a large one")
+	if g.due(least) || !g.due(least) {
+		t.Error("not due once it is calm after a large one")
 	}
 	upTo := g.now()
 	apply(10, 100)
@@ -40,7 +40,7 @@ func TestGrowthIsOfBytes(t *testing.T) {
 	}
 	apply(2, 1<<20)
 	if !g.due(least) {
-		t.Error("not due after twice the last snapshot")
+		t.Error("not due after twice the last snapshot, a little at a time")
 	}
 	g.restored()
 	if g.due(least) {
@@ -48,8 +48,16 @@ func TestGrowthIsOfBytes(t *testing.T) {
 	}
 	g.saved(g.now(), 1<<40)
 	apply(mostGrowth>>20, 1<<20)
-	if !g.due(least) {
-		t.Error("not due after the most that there may be")
+	if g.due(least) || !g.due(least) {
+		t.Error("not due once it is calm after the most that there may be")
+	}
+	for n := mostGrowth; n < mostDelayed; n += 32 << 20 {
+		if apply(31, 1<<20); g.due(least) {
+			t.Errorf("due after %d MiB, while the log grows by 31 MiB from one look to the next", n>>20)
+		}
+	}
+	if apply(4, 1<<20); !g.due(least) {
+		t.Error("delayed without end")
 	}
 }
 

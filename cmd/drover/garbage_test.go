@@ -5,7 +5,7 @@ import "testing"
 // TestTenderGivesABusyAgentRoom: an agent that starts, or one whose heap is large, is left alone; a busy one gets room and gives it back.
 func TestTenderGivesABusyAgentRoom(t *testing.T) {
 	const mb, small, large = 1 << 20, 16 << 20, 4 << 30
-	var tn tender
+	tn := tender{room: roomWhenBusy}
 	for i, step := range []struct {
 		allocated, alive uint64
 		want             int
@@ -44,5 +44,14 @@ func TestTenderTidiesUpOnce(t *testing.T) {
 	}
 	if times != 1 {
 		t.Errorf("collected %d times", times)
+	}
+}
+
+// TestRoomOn: a small machine keeps its memory, a large one uses some of it.
+func TestRoomOn(t *testing.T) {
+	for total, want := range map[uint64]uint64{1 << 30: roomWhenBusy, 12 << 30: 512 << 20, 24 << 30: mostRoom, 1 << 40: mostRoom} {
+		if got := roomOn(total); got != want {
+			t.Errorf("%d MiB of %d", got>>20, total>>20)
+		}
 	}
 }

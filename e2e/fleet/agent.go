@@ -168,6 +168,9 @@ func (s *simulated) obey(req *api.PollRequest, resp *api.PollResponse) (again bo
 	if i, ok := s.peerAddr[resp.LeaderAddr]; ok {
 		s.leader = i
 	}
+	if resp.Later {
+		return false, nil
+	}
 	before := len(s.unsaid)
 	s.ends(resp, now)
 	had := s.roster.Count()
