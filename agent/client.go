@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -210,7 +212,7 @@ func (c *client) reportLoop(ctx context.Context) error {
 				break
 			}
 			c.log.Debug("report not taken", "error", err, "retry_in", wait)
-			if err := pause(ctx, wait); err != nil {
+			if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 				return err
 			}
 			wait = min(2*wait, retryMax)
@@ -255,10 +257,15 @@ func (c *client) report(ctx context.Context) error {
 	req := &api.ReportRequest{ClusterID: c.a.clusterID(), Report: state.NodeReport{
 		NodeID: c.a.id.NodeID, Boot: c.a.boot(), Seq: seq, Allocs: allocs,
 	}.Packed()}
-	if err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
+	var busy error
+	err := c.a.peers.each(ctx, func(ctx context.Context, peer *api.Client) error {
 		_, err := peer.NodeReport(ctx, req)
+		if busy = err; errors.Is(err, api.ErrBusy) {
+			return nil // the leader is, whoever is asked
+		}
 		return err
-	}); err != nil {
+	})
+	if err = cmp.Or(err, busy); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	c.runner.AckReport(seq)

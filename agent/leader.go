@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ type term struct {
 	leases  *leases
 	watch   *watchkeeper
 	reports chan reportCall
+	waiting atomic.Int64 // allocations in reports that are not in the log yet
 	levels  *levels
 	said    sync.Map      // remarks made in this term
 	ended   chan struct{} // closed when the term's work has ended

@@ -105,6 +105,8 @@ func (s *server) Poll(ctx context.Context, caller api.Caller, req *api.PollReque
 		}
 	}
 	s.pace.told(req.NodeID)
+	s.answering <- struct{}{} // as few at a time as there are processors: what servers say to each other does not stand in line behind thousands of nodes
+	defer func() { <-s.answering }()
 	return s.pollAnswer(s.store.Snapshot(), req)
 }
 

@@ -17,6 +17,10 @@ const (
 	orderEvery = 100 * time.Microsecond
 	// newsAhead is for how long of that nodes are told at once after a pause.
 	newsAhead = 250 * newsEvery
+	// lateness is by how much a server may wake up too late, on a machine that others use too, before turns take longer: twice as long when it is twice as
+	// late, up to slowest times.
+	lateness = 20 * time.Millisecond
+	slowest  = 16
 	// keepTurn is how long a turn is kept for a node that does not come.
 	keepTurn = time.Minute
 
@@ -38,6 +42,7 @@ type pace struct {
 	next  time.Time            // the first turn that nobody has
 	turns map[string]time.Time // those of nodes that wait
 	swept time.Time
+	late  time.Duration // by how much those who waited woke up too late, lately
 
 	looked time.Time // when it was looked at what is placed
 	plan   uint64    // index of the last plan, by then
@@ -76,7 +81,7 @@ func (p *pace) turn(now time.Time, nodeID string, orders int) time.Duration {
 	if earliest := now.Add(-newsAhead); at.Before(earliest) {
 		at = earliest
 	}
-	p.next = at.Add(newsEvery + time.Duration(orders)*orderEvery)
+	p.next = at.Add((newsEvery + time.Duration(orders)*orderEvery) * min(max(p.late, lateness), slowest*lateness) / lateness)
 	if !at.After(now) {
 		return 0
 	}
@@ -85,6 +90,13 @@ func (p *pace) turn(now time.Time, nodeID string, orders int) time.Duration {
 	}
 	p.turns[nodeID] = at
 	return at.Sub(now)
+}
+
+// woke notes by how much somebody woke up too late.
+func (p *pace) woke(late time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late += (late - p.late) / 8
 }
 
 // told ends a node's turn.
@@ -154,6 +166,7 @@ func (s *server) awaitTurn(ctx context.Context, req *api.PollRequest, until time
 		} else if wait = min(wait, left); restUntil(ctx, req.Closing, wait) {
 			return true, ctx.Err()
 		}
+		s.pace.woke(time.Since(now) - wait)
 	}
 }
 

@@ -17,6 +17,9 @@ const (
 	gatherMost = 50 * time.Millisecond
 	// maxGathered bounds the bytes of the reports in one entry.
 	maxGathered = consensus.MaxProposal / 2
+	// maxWaiting bounds the allocations in reports that wait to be in the log, a second's worth. Whoever comes then is told to come again: nodes
+	// that wait for longer than they have patience send the same again while the first is still on its way into the log, and then there is no end of it.
+	maxWaiting = 50_000
 )
 
 // reportCall is one node's report, waiting to be committed together with others.
@@ -97,15 +100,26 @@ func (t *term) commitReports(ctx context.Context, batch []reportCall) {
 // report hands a node's report to the gatherer and waits for it to be in the log. One that is too large for an entry goes there
 // in parts.
 func (t *term) report(ctx context.Context, r state.NodeReport) (uint64, error) {
+	n := int64(r.Len())
+	if waiting := t.waiting.Add(n); waiting > maxWaiting && waiting > n {
+		t.waiting.Add(-n)
+		return 0, api.NewError(api.CodeBusy, "report again in a moment", "the leader stores what nodes say of %d allocations already", waiting-n)
+	}
+	defer t.waiting.Add(-n)
+	return t.store(ctx, r)
+}
+
+// store is report for one that may wait.
+func (t *term) store(ctx context.Context, r state.NodeReport) (uint64, error) {
 	size := r.Size()
 	if n := r.Len() / 2; n > 0 && size > maxGathered {
 		r = r.Unpacked()
 		first, second := r, r
 		first.Allocs, second.Allocs = r.Allocs[:n], r.Allocs[n:]
-		if index, err := t.report(ctx, first.Packed()); err != nil {
+		if index, err := t.store(ctx, first.Packed()); err != nil {
 			return index, err
 		}
-		return t.report(ctx, second.Packed())
+		return t.store(ctx, second.Packed())
 	}
 	c := reportCall{report: r, size: size, done: make(chan reportDone, 1)}
 	select {

@@ -101,6 +101,42 @@ func TestReportWhenTheTermEnds(t *testing.T) {
 	})
 }
 
+// TestReportsAreBounded: a leader that has enough to store says so at once, and takes one report that is larger than that.
+func TestReportsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := &term{reports: make(chan reportCall, 10), ended: make(chan struct{})}
+		said := func(n int) chan error {
+			done := make(chan error, 1)
+			go func() { // ends when it is answered
+				_, err := tm.report(t.Context(), bigReport(n, 1))
+				done <- err
+			}()
+			synctest.Wait()
+			return done
+		}
+		first, second, third := said(maxWaiting+1), said(1), said(maxWaiting)
+		for _, refused := range []chan error{second, third} {
+			if err := <-refused; !errors.Is(err, api.ErrBusy) {
+				t.Errorf("beside %d: %v, want busy", maxWaiting+1, err)
+			}
+		}
+		for len(tm.reports) > 0 {
+			for len(tm.reports) > 0 {
+				(<-tm.reports).done <- reportDone{index: 1}
+			}
+			synctest.Wait()
+		}
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		last := said(1)
+		(<-tm.reports).done <- reportDone{index: 2}
+		if err := <-last; err != nil {
+			t.Errorf("once the others are stored: %v", err)
+		}
+	})
+}
+
 func TestGatherTime(t *testing.T) {
 	for last, want := range map[int]time.Duration{0: gatherFor, 1: gatherFor, 20: 20 * time.Millisecond, 5000: gatherMost} {
 		if got := gatherTime(last); got != want {

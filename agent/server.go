@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,14 +24,15 @@ const exitStalled = 75
 
 // server is the server's side of an agent: the replicated state, and the leader's work while it leads.
 type server struct {
-	a     *Agent
-	log   hclog.Logger
-	store *state.Store
-	fsm   *fsm
-	raft  *consensus.Consensus
-	relay *relay
-	pace  pace
-	term  atomic.Pointer[term] // nil while this server does not lead
+	a         *Agent
+	log       hclog.Logger
+	store     *state.Store
+	fsm       *fsm
+	raft      *consensus.Consensus
+	relay     *relay
+	pace      pace
+	answering chan struct{}        // polls that are being answered
+	term      atomic.Pointer[term] // nil while this server does not lead
 
 	standing atomic.Pointer[standing] // as last noted in this life
 	down     atomic.Pointer[string]   // why this server has left raft until it is started again; nil while it has not
@@ -43,7 +45,8 @@ type server struct {
 }
 
 func openServer(a *Agent) (*server, error) {
-	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{})}
+	s := &server{a: a, log: a.log.Named("server"), store: state.NewStore(), relay: newRelay(), admitted: make(chan struct{}),
+		answering: make(chan struct{}, max(2, goruntime.GOMAXPROCS(0)))}
 	s.backups.s = s
 	s.letIn = sync.OnceFunc(func() { close(s.admitted) })
 	s.fsm = &fsm{store: s.store, count: a.metrics.countApplied(), outgrown: func(err error) {

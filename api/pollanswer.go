@@ -84,7 +84,9 @@ func (l sentLines) encode(resp *PollResponse) ([]byte, error) {
 
 // replyLines answers a poll.
 func (c *call) replyLines(resp *PollResponse) error {
-	data, err := c.s.sent.encode(resp)
+	var data []byte
+	var err error
+	c.s.hands.do(func() { data, err = c.s.sent.encode(resp) })
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,9 @@ func takePeer[Req, T any](fn func(c *call, req *Req) (T, error)) handler {
 		request: reflect.TypeFor[Req](), response: reflect.TypeFor[T](),
 		run: func(c *call) (any, error) {
 			req := new(Req)
-			if err := decodeLenient(c.body, req); err != nil {
+			var err error
+			c.s.hands.do(func() { err = decodeLenient(c.body, req) })
+			if err != nil {
 				return nil, err
 			}
 			return fn(c, req)

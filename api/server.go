@@ -28,6 +28,7 @@ type Server struct {
 	userConns, peerConns gate
 	self                 func() AgentSelf // who this agent is, asked once: its ID, region and addresses do not change
 	sent                 sentLines
+	hands                hands           // that read and write what may be long
 	hops                 hops            // requests that wait for another agent
 	lines                lines           // on which small writes are passed on
 	serving              atomic.Int32    // listeners
@@ -44,7 +45,7 @@ func NewServer(b Backend) (*Server, error) {
 	if b.Logger == nil {
 		b.Logger = hclog.NewNullLogger()
 	}
-	s := &Server{b: b, log: b.Logger.Named("api"), sent: newSentLines()}
+	s := &Server{b: b, log: b.Logger.Named("api"), sent: newSentLines(), hands: newHands()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.self = sync.OnceValue(b.Cluster.Self)
 	var err error

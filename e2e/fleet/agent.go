@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -91,7 +92,7 @@ func (s *simulated) each(ctx context.Context, first int, limit time.Duration, as
 		try, cancel := context.WithTimeout(ctx, limit)
 		err = ask(try, s.servers[(first+i)%len(s.servers)])
 		cancel()
-		if err == nil || errors.Is(err, api.ErrConflict) || ctx.Err() != nil {
+		if err == nil || errors.Is(err, api.ErrConflict) || errors.Is(err, api.ErrBusy) || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -266,8 +267,10 @@ func (s *simulated) reportLoop(ctx context.Context) error {
 			if err == nil {
 				break
 			}
-			s.count.note(ctx, err)
-			if err := Pause(ctx, wait); err != nil {
+			if !errors.Is(err, api.ErrBusy) {
+				s.count.note(ctx, err)
+			}
+			if err := Pause(ctx, wait/2+rand.N(wait)); err != nil {
 				return err
 			}
 		}
