@@ -14,12 +14,12 @@ const (
 	// newsEvery and orderEvery bound how many nodes a second a server tells of new orders at once, and of how many. When more are to be told
 	// they wait their turn: after a million copies were placed a server that told everybody at once would hear neither the leader nor its followers.
 	newsEvery  = 500 * time.Microsecond
-	orderEvery = 100 * time.Microsecond
+	orderEvery = 50 * time.Microsecond
 	// newsAhead is for how long of that nodes are told at once after a pause.
 	newsAhead = 250 * newsEvery
 	// lateness is by how much a server may wake up too late, on a machine that others use too, before turns take longer: twice as long when it is twice as
 	// late, up to slowest times.
-	lateness = 20 * time.Millisecond
+	lateness = 30 * time.Millisecond
 	slowest  = 16
 	// keepTurn is how long a turn is kept for a node that does not come.
 	keepTurn = time.Minute

@@ -17,7 +17,7 @@ const (
 	busyBytes = 8 << 20
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
 	busyLooks = 2
-	// calmLooks is how many looks in a row with less than a quarter of busyBytes, or less than a 256th of what is alive, end it: an agent that
+	// calmLooks is how many looks in a row with less than a quarter of busyBytes, or less than a 128th of what is alive, end it: an agent that
 	// gives its garbage back answers nobody for a second or more, so it must have nothing else to do.
 	calmLooks = 20
 	// roomWhenBusy is what the heap may grow by before it is collected, however small it is, on a machine with 3 GiB or less, and mostRoom on one
@@ -48,7 +48,7 @@ func (t *tender) look(allocated, alive uint64) int {
 	} else {
 		t.busy = 0
 	}
-	if allocated >= max(busyBytes/4, alive/256) {
+	if allocated >= max(busyBytes/4, alive/128) {
 		t.calm = 0
 	} else {
 		t.calm++
