@@ -31,10 +31,13 @@ func TestTenderGivesABusyAgentRoom(t *testing.T) {
 func TestTenderTidiesUpOnce(t *testing.T) {
 	const alive = 600 << 20
 	var tn tender
-	tn.look(2, alive)
 	times := 0
-	for range 3 * calmLooks {
-		tn.look(0, alive)
+	for i := range 3 * tidyLooks {
+		allocated := uint64(0)
+		if i < 2*tidyLooks && i%(calmLooks+1) == 0 { // now and then
+			allocated = 3 * busyBytes
+		}
+		tn.look(allocated, alive)
 		if tn.tidies(alive, 2*alive) {
 			times++
 		}
@@ -42,8 +45,8 @@ func TestTenderTidiesUpOnce(t *testing.T) {
 			t.Error("little garbage is collected")
 		}
 	}
-	if times != 1 {
-		t.Errorf("collected %d times", times)
+	if times != 3 {
+		t.Errorf("collected %d times, want once a minute and not when nothing was done since", times)
 	}
 }
 
