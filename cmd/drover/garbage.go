@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -17,8 +18,7 @@ const (
 	busyBytes = 8 << 20
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
 	busyLooks = 2
-	// calmLooks is how many looks in a row with less than half of busyBytes, or less than a 128th of what is alive, end it: an agent that
-	// gives its garbage back answers nobody for a second or more, so it must have nothing else to do. The polls of 5,000 idle nodes take up to 3.5 MB.
+	// calmLooks is how many looks in a row with less than half of busyBytes end it. The polls of 5,000 idle nodes take up to 3.5 MB.
 	calmLooks = 20
 	// tidyLooks is how many looks pass at least before it does so again.
 	tidyLooks = 120
@@ -28,8 +28,10 @@ const (
 	roomWhenBusy = 128 << 20
 	mostRoom     = 1 << 30
 	roomPart     = 24
-	// usualPercent is Go's own default: the heap may grow by what is alive.
+	// usualPercent is Go's own default: the heap may grow by what is alive. One of which much is alive grows by less while there is little to do.
 	usualPercent = 100
+	largePercent = 40
+	large        = 256 << 20
 )
 
 // tender gives the garbage collector of a busy agent room. A server's heap is some ten megabytes; at a thousand registrations a second Go
@@ -37,6 +39,7 @@ const (
 type tender struct {
 	room       uint64 // bytes that the heap may grow by when busy
 	busy, calm int
+	working    bool // until it is calm
 	percent    int  // as set now
 	due        bool // something was done since it tidied up
 	rest       int  // looks until it may tidy up again
@@ -52,17 +55,19 @@ func (t *tender) look(allocated, alive uint64) int {
 	} else {
 		t.busy = 0
 	}
-	if allocated >= max(busyBytes/2, alive/128) {
+	if allocated >= busyBytes/2 {
 		t.calm, t.due = 0, true
 	} else {
 		t.calm++
 	}
 	t.rest = max(0, t.rest-1)
 	switch {
-	case t.busy >= busyLooks, t.percent > usualPercent && t.calm < calmLooks:
-		t.percent = max(usualPercent, int(t.room*100/max(alive, 1<<20)))
+	case t.busy >= busyLooks, t.working && t.calm < calmLooks:
+		t.working, t.percent = true, max(usualPercent, int(t.room*100/max(alive, 1<<20)))
+	case alive >= large:
+		t.working, t.percent = false, largePercent
 	default:
-		t.percent = usualPercent
+		t.working, t.percent = false, usualPercent
 	}
 	return t.percent
 }
@@ -108,8 +113,12 @@ func tendGarbage(ctx context.Context) {
 			debug.SetGCPercent(percent)
 			set = percent
 		}
-		if t.tidies(alive, used) {
-			debug.FreeOSMemory() // what the work left behind
+		switch {
+		case !t.tidies(alive, used):
+		case used > alive+large:
+			runtime.GC() // Go gives back the rest little by little: all at once nobody would be answered for a second or more
+		default:
+			debug.FreeOSMemory()
 		}
 	}
 }

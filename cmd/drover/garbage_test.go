@@ -20,6 +20,13 @@ func TestTenderGivesABusyAgentRoom(t *testing.T) {
 			t.Errorf("look %d: %d %%, want %d", i, got, step.want)
 		}
 	}
+	for range calmLooks - 1 {
+		tn.look(mb, large)
+	}
+	if got := tn.look(mb, large); got != largePercent {
+		t.Errorf("a large heap may grow by %d %% when it is calm, want %d", got, largePercent)
+	}
+	tn = tender{room: roomWhenBusy, percent: 800, working: true}
 	for i := range calmLooks {
 		if got, want := tn.look(mb, small), 800; i < calmLooks-1 && got != want || i == calmLooks-1 && got != usualPercent {
 			t.Errorf("calm look %d: %d %%", i, got)

@@ -51,7 +51,7 @@ func (b *bench) run(ctx context.Context) error {
 	if _, err := b.servers.WaitQuiet(ctx, time.Minute, still); err != nil {
 		return fmt.Errorf("wait until the nodes are registered everywhere: %w", err)
 	}
-	err := fleet.Pause(ctx, restFor)
+	err := fleet.Pause(ctx, settleFor)
 	if err != nil {
 		return err
 	}
