@@ -230,8 +230,7 @@ func (c *client) gather(ctx context.Context) error {
 		if left <= 0 {
 			return nil
 		}
-		_, allocs := c.runner.TakeReport()
-		if len(allocs) >= runtime.MaxReport || slices.ContainsFunc(allocs, func(r state.AllocReport) bool { return !r.Calm() }) {
+		if _, allocs := c.runner.TakeReport(); !mayWait(allocs) {
 			return nil
 		}
 		again := time.NewTimer(min(left, gatherLook))
@@ -245,6 +244,11 @@ func (c *client) gather(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// mayWait reports whether news has room for more, and nobody has to do anything about it.
+func mayWait(news []state.AllocReport) bool {
+	return len(news) < runtime.MaxReport && !slices.ContainsFunc(news, func(r state.AllocReport) bool { return !r.Calm() })
 }
 
 func (c *client) report(ctx context.Context) error {

@@ -3,8 +3,11 @@ package agent
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/drover-io/drover/api"
+	"github.com/drover-io/drover/runtime"
 	"github.com/drover-io/drover/state"
 )
 
@@ -88,5 +91,67 @@ func TestPace(t *testing.T) {
 			t.Fatalf("one of a steady flow waits %s", wait)
 		}
 		p.told(node(i))
+	}
+}
+
+// TestAwaitTurn: while there is a flood a node that is only to run more is told later, and told when it is over, or has
+// lasted long.
+func TestAwaitTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{store: state.NewStore()}
+		ask := func(since uint64, wait time.Duration) (later bool, took time.Duration) {
+			began := time.Now()
+			later, err := s.awaitTurn(t.Context(), &api.PollRequest{NodeID: nodeA, Since: since}, began.Add(wait))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return later, time.Since(began)
+		}
+		flood := func() { s.pace.since, s.pace.looked = time.Now(), time.Now() }
+		if later, took := ask(1, time.Second); later || took > 0 {
+			t.Errorf("without a flood: later %t, after %s", later, took)
+		}
+		flood()
+		if later, took := ask(1, floodLook/2); !later || took != floodLook/2 {
+			t.Errorf("in a flood: later %t after %s, want it when the poll ends", later, took)
+		}
+		flood()
+		if later, took := ask(1, time.Second); later || took != floodLook {
+			t.Errorf("a flood that ends: later %t after %s, want to be told after %s", later, took, floodLook)
+		}
+		s.pace.since, s.pace.looked = time.Now().Add(-floodFirst), time.Now()
+		if later, took := ask(1, time.Second); later || took > 0 {
+			t.Errorf("in a long flood: later %t, after %s", later, took)
+		}
+		closing := make(chan struct{})
+		close(closing)
+		flood()
+		later, err := s.awaitTurn(t.Context(), &api.PollRequest{NodeID: nodeA, Closing: closing}, time.Now().Add(time.Minute))
+		if !later || err != nil {
+			t.Errorf("a server that stops: %t, %v", later, err)
+		}
+	})
+}
+
+// TestMayWait: only what nobody has to do anything about waits for more.
+func TestMayWait(t *testing.T) {
+	one := func(status, task string, failed bool) state.AllocReport {
+		return state.AllocReport{Status: status, Tasks: map[string]state.TaskState{"a": {State: state.TaskRunning}, "b": {State: task, Failed: failed}}}
+	}
+	for _, c := range []struct {
+		news []state.AllocReport
+		want bool
+	}{
+		{nil, true},
+		{[]state.AllocReport{one(state.ClientRunning, state.TaskRunning, false), one(state.ClientPending, state.TaskPending, false)}, true},
+		{[]state.AllocReport{one(state.ClientRunning, state.TaskRunning, false), one(state.ClientComplete, state.TaskDead, false)}, false},
+		{[]state.AllocReport{one(state.ClientFailed, state.TaskDead, true)}, false},
+		{[]state.AllocReport{one(state.ClientRunning, state.TaskDead, false)}, false},
+		{[]state.AllocReport{one(state.ClientRunning, state.TaskRunning, true)}, false},
+		{make([]state.AllocReport, runtime.MaxReport), false},
+	} {
+		if got := mayWait(c.news); got != c.want {
+			t.Errorf("%+v: %t", c.news, got)
+		}
 	}
 }

@@ -18,7 +18,7 @@ const (
 	busyBytes = 8 << 20
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
 	busyLooks = 2
-	// calmLooks is how many looks in a row with less than half of busyBytes end it. The polls of 5,000 idle nodes take up to 3.5 MB.
+	// calmLooks is how many looks in a row with less end it. The polls of 5,000 idle nodes take up to 5 MB.
 	calmLooks = 20
 	// tidyLooks is how many looks pass at least before it does so again.
 	tidyLooks = 120
@@ -51,14 +51,9 @@ func roomOn(total uint64) uint64 { return min(max(total/roomPart, roomWhenBusy),
 // look judges how much was allocated since the last look in a heap of which so much is alive, and returns the percentage to set.
 func (t *tender) look(allocated, alive uint64) int {
 	if allocated >= busyBytes {
-		t.busy++
+		t.busy, t.calm, t.due = t.busy+1, 0, true
 	} else {
-		t.busy = 0
-	}
-	if allocated >= busyBytes/2 {
-		t.calm, t.due = 0, true
-	} else {
-		t.calm++
+		t.busy, t.calm = 0, t.calm+1
 	}
 	t.rest = max(0, t.rest-1)
 	switch {
