@@ -72,6 +72,7 @@ func open(cfg Config) (*Consensus, error) {
 	c := &Consensus{cfg: cfg, log: log, machine: &machine{fsm: cfg.FSM}, opened: time.Now(), subs: map[chan struct{}]struct{}{}}
 	c.founded, c.gather.few, c.gather.full = make(chan struct{}, 1), gatherFew, max(1, cfg.maxAppend)
 	c.closing, c.cancel = context.WithCancelCause(context.Background())
+	c.machine.closing = c.closing.Done()
 
 	store, err := openStore(cfg, c.stalled)
 	if err != nil {

@@ -19,7 +19,8 @@ const appliedPoll = 20 * time.Millisecond
 // only queued for it.
 type machine struct {
 	fsm       FSM
-	committed func() // called before entries are applied; nil where nobody wants to know
+	committed func()          // called before entries are applied; nil where nobody wants to know
+	closing   <-chan struct{} // closed when snapshots are in a hurry; nil for never
 	applied   atomic.Uint64
 	growth    growth
 
@@ -61,7 +62,7 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 
 // Snapshot takes the state as it is; raft writes it out later, beside Apply.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
-	return &saver{save: m.fsm.Snapshot(), growth: &m.growth, upTo: m.growth.now()}, nil
+	return &saver{save: m.fsm.Snapshot(), growth: &m.growth, upTo: m.growth.now(), closing: m.closing}, nil
 }
 
 // Restore replaces the state.
@@ -108,11 +109,13 @@ type saver struct {
 	save   func(io.Writer) error
 	growth *growth
 	upTo   int64 // what had been applied when it was taken
+
+	closing <-chan struct{}
 }
 
 // Persist writes the snapshot into raft's file.
 func (s *saver) Persist(sink raft.SnapshotSink) error {
-	counted := &counter{w: sink}
+	counted := &counter{w: &restful{w: sink, began: time.Now(), closing: s.closing}}
 	if err := s.save(counted); err != nil {
 		if cerr := sink.Cancel(); cerr != nil {
 			return fmt.Errorf("write snapshot: %w (and drop it: %w)", err, cerr)

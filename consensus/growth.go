@@ -119,3 +119,34 @@ func (c *counter) Write(b []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
+
+const (
+	// restAfter is how long a snapshot is written before there is a rest of restTimes as long.
+	restAfter = 5 * time.Millisecond
+	restTimes = 2
+)
+
+// restful rests while a snapshot is written. Nobody waits for one, and a million rows keep a processor busy for seconds, on all servers at about
+// the same time: requests stood in line behind that for up to two seconds.
+type restful struct {
+	w       io.Writer
+	began   time.Time
+	closing <-chan struct{} // when closed there is no more rest
+}
+
+// Write writes, and rests when it is time.
+func (r *restful) Write(b []byte) (int, error) {
+	n, err := r.w.Write(b)
+	worked := time.Since(r.began)
+	if err != nil || worked < restAfter {
+		return n, err
+	}
+	rest := time.NewTimer(restTimes * worked)
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-r.closing:
+	}
+	r.began = time.Now()
+	return n, nil
+}

@@ -213,3 +213,32 @@ func TestLargeEntriesTravel(t *testing.T) {
 		}
 	})
 }
+
+// TestSnapshotsRest: whoever writes one for a while rests for twice as long, unless there is a hurry.
+func TestSnapshotsRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closing := make(chan struct{})
+		var out bytes.Buffer
+		r := &restful{w: &out, began: time.Now(), closing: closing}
+		write := func(work time.Duration) (rested time.Duration) {
+			time.Sleep(work)
+			began := time.Now()
+			if _, err := r.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		for i, want := range []time.Duration{0, 0, restTimes * 6 * time.Millisecond, 0, 0, restTimes * 6 * time.Millisecond} {
+			if got := write(2 * time.Millisecond); got != want {
+				t.Errorf("write %d: rested for %s, want %s", i, got, want)
+			}
+		}
+		close(closing)
+		if got := write(time.Second); got != 0 {
+			t.Errorf("rested for %s in a hurry", got)
+		}
+		if out.String() != "xxxxxxx" {
+			t.Errorf("wrote %q", out.String())
+		}
+	})
+}
