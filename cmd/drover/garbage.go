@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -108,12 +107,8 @@ func tendGarbage(ctx context.Context) {
 			debug.SetGCPercent(percent)
 			set = percent
 		}
-		switch {
-		case !t.tidies(alive, used):
-		case used > alive+large:
-			runtime.GC() // Go gives back the rest little by little: all at once nobody would be answered for a second or more
-		default:
-			debug.FreeOSMemory()
+		if t.tidies(alive, used) {
+			debug.FreeOSMemory() // what the work left behind
 		}
 	}
 }
