@@ -153,16 +153,20 @@ func (s *server) awaitNews(ctx context.Context, req *api.PollRequest, wait time.
 // awaitTurn waits until it is the node's turn to be told what there is. later is true when its poll ends before.
 func (s *server) awaitTurn(ctx context.Context, req *api.PollRequest, until time.Time) (later bool, err error) {
 	for {
-		now := time.Now()
-		wait, orders := floodLook, s.store.Snapshot().OrdersOf(req.NodeID)
-		if since := s.flooded(now); since.IsZero() || now.Sub(since) >= floodFirst || orders.Stopped > req.Since {
+		now, snap := time.Now(), s.store.Snapshot()
+		if _, urgent := news(snap, req); urgent {
+			return false, nil
+		}
+		wait, orders := floodLook, snap.OrdersOf(req.NodeID)
+		stops := orders.Stopped > req.Since
+		if since := s.flooded(now); since.IsZero() || now.Sub(since) >= floodFirst || stops {
 			if wait = s.pace.turn(now, req.NodeID, max(0, orders.Run.Count-req.Told)); wait <= 0 {
 				return false, nil
 			}
 			wait = min(wait, floodLook) // a flood may begin
 		}
 		if left := until.Sub(now); left <= 0 {
-			return true, nil
+			return !stops, nil // what is to stop waits for the end of a poll and no longer
 		} else if wait = min(wait, left); restUntil(ctx, req.Closing, wait) {
 			return true, ctx.Err()
 		}

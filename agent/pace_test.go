@@ -101,7 +101,7 @@ func TestAwaitTurn(t *testing.T) {
 		s := &server{store: state.NewStore()}
 		ask := func(since uint64, wait time.Duration) (later bool, took time.Duration) {
 			began := time.Now()
-			later, err := s.awaitTurn(t.Context(), &api.PollRequest{NodeID: nodeA, Since: since}, began.Add(wait))
+			later, err := s.awaitTurn(t.Context(), &api.PollRequest{NodeID: nodeA, Since: since, Index: 1}, began.Add(wait))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestAwaitTurn(t *testing.T) {
 		closing := make(chan struct{})
 		close(closing)
 		flood()
-		later, err := s.awaitTurn(t.Context(), &api.PollRequest{NodeID: nodeA, Closing: closing}, time.Now().Add(time.Minute))
+		later, err := s.awaitTurn(t.Context(), &api.PollRequest{NodeID: nodeA, Index: 1, Closing: closing}, time.Now().Add(time.Minute))
 		if !later || err != nil {
 			t.Errorf("a server that stops: %t, %v", later, err)
 		}

@@ -95,8 +95,8 @@ func (l *lineServer) serve(ctx context.Context, r *lineRequest) {
 }
 
 // answer has a request answered as if it had come by itself.
-func (l *lineServer) answer(ctx context.Context, r *lineRequest) *lineAnswer {
-	a := &lineAnswer{id: r.id}
+func (l *lineServer) answer(ctx context.Context, r *lineRequest) (a *lineAnswer) {
+	a = &lineAnswer{id: r.id} // without a status when the handler gives up
 	req, err := http.NewRequestWithContext(ctx, r.method, "http://line"+r.uri, bytes.NewReader(r.body))
 	if err != nil {
 		return a

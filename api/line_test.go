@@ -109,6 +109,23 @@ func TestLineIsGivenUpWhenSilent(t *testing.T) {
 	})
 }
 
+// TestLineOutlivesWhatItCannotAnswer: a request for a stream, which no line can carry, is answered or not, and harms nobody else.
+func TestLineOutlivesWhatItCannotAnswer(t *testing.T) {
+	runHerd(t, func(t *testing.T, h *herd) {
+		ls, asked := &h.agents["s2"].server.lines, http.Header{headerForwarded: {"s2"}}
+		for range 3 {
+			a, _, err := ls.ask(t.Context(), "s1:4647", lineRequest{method: get, uri: "/v1/node-protocol/line", header: asked})
+			if err == nil && a.status == http.StatusOK {
+				t.Errorf("a line inside of a line: %+v", a)
+			}
+			a, _, err = ls.ask(t.Context(), "s1:4647", lineRequest{method: get, uri: "/v1/node-protocol/ping", header: asked})
+			if err != nil || a.status != http.StatusOK {
+				t.Errorf("a ping behind it: %+v, %v", a, err)
+			}
+		}
+	})
+}
+
 // TestIdleLineEnds: a line that nobody uses is closed, and opened again when it is needed.
 func TestIdleLineEnds(t *testing.T) {
 	runHerd(t, func(t *testing.T, h *herd) {

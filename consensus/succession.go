@@ -22,6 +22,8 @@ const (
 	listenFirst = 200 * time.Millisecond
 	// knockTimeout bounds one question to another server.
 	knockTimeout = 250 * time.Millisecond
+	// keptStreams bounds the connections that are kept to each other server.
+	keptStreams = 3
 )
 
 // Raft finds out by silence alone that a leader is gone, and silence has to be long: a leader that a busy machine does not let run
@@ -86,6 +88,7 @@ func (s *succession) bury(ctx context.Context) {
 			return // another one stood
 		}
 		if s.c.raft().LastContact().Before(since) && s.refused(ctx, dead) {
+			s.freshen(ctx)
 			s.stand("the leader's process is dead")
 			return
 		}
@@ -148,6 +151,9 @@ func (s *succession) nobodyLeads(ctx context.Context) bool {
 		ask := func() {
 			var resp raft.RequestPreVoteResponse
 			err := s.c.trans.RequestPreVote(m.ID, m.Address, req, &resp)
+			for i := 0; err != nil && i < keptStreams && ctx.Err() == nil; i++ {
+				err = s.c.trans.RequestPreVote(m.ID, m.Address, req, &resp) // what was kept was of a process that is no more
+			}
 			granted <- err == nil && resp.Granted
 		}
 		if s.c.spawn(&s.c.ops, ask) != nil {
@@ -166,6 +172,15 @@ func (s *succession) nobodyLeads(ctx context.Context) bool {
 		}
 	}
 	return votes > voters/2
+}
+
+// freshen has the connections that are kept to other voters used once. Raft asks each for its vote once, by a connection that may be to a
+// process that was started again since: then nobody hears of this server's term, the next in line votes for itself in it, too, and
+// both wait until they are tired.
+func (s *succession) freshen(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, knockTimeout)
+	defer cancel()
+	s.nobodyLeads(ctx) // what they answer is asked again with the vote
 }
 
 // stand makes raft stand for election now.

@@ -56,7 +56,7 @@ func newTransport(cfg Config) *transport {
 		ServerAddressProvider: t,
 		Logger:                cfg.Logger.Named("net"),
 		Stream:                t.streams,
-		MaxPool:               3,
+		MaxPool:               keptStreams,
 		Timeout:               cfg.RPCTimeout,
 	})
 	return t
