@@ -109,21 +109,16 @@ func TestLineIsGivenUpWhenSilent(t *testing.T) {
 	})
 }
 
-// TestLineOutlivesWhatItCannotAnswer: a request for a stream, which no line can carry, is answered or not, and harms nobody else.
-func TestLineOutlivesWhatItCannotAnswer(t *testing.T) {
-	runHerd(t, func(t *testing.T, h *herd) {
-		ls, asked := &h.agents["s2"].server.lines, http.Header{headerForwarded: {"s2"}}
-		for range 3 {
-			a, _, err := ls.ask(t.Context(), "s1:4647", lineRequest{method: get, uri: "/v1/node-protocol/line", header: asked})
-			if err == nil && a.status == http.StatusOK {
-				t.Errorf("a line inside of a line: %+v", a)
-			}
-			a, _, err = ls.ask(t.Context(), "s1:4647", lineRequest{method: get, uri: "/v1/node-protocol/ping", header: asked})
-			if err != nil || a.status != http.StatusOK {
-				t.Errorf("a ping behind it: %+v, %v", a, err)
-			}
-		}
+// TestHandlerThatGivesUp: an answer that was cut off is one without a status, and harms nobody else.
+func TestHandlerThatGivesUp(t *testing.T) {
+	gives := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		panic(http.ErrAbortHandler)
 	})
+	l := &lineServer{c: &call{s: &Server{peer: gives}, r: &http.Request{}}}
+	if a := l.answer(t.Context(), &lineRequest{id: 7, method: get, uri: "/"}); a == nil || a.id != 7 || a.status != 0 {
+		t.Errorf("%+v, want an answer to 7 without a status", a)
+	}
 }
 
 // TestIdleLineEnds: a line that nobody uses is closed, and opened again when it is needed.
