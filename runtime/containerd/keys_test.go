@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,10 @@ type keyCase struct {
 	setup  func(t *testing.T, spec *runtime.TaskSpec)
 	check  func(t *testing.T, spec runtime.TaskSpec)
 }
+
+// flushed is how long after its exit the last that a program printed may take until it is in its file: the shim tells of the exit when it sees it,
+// and copies what was printed beside that.
+const flushed = 5 * time.Second
 
 // generous is a node that allows everything.
 func generous(c *Config) {
@@ -52,8 +57,11 @@ func testKey(t *testing.T, h *host, c keyCase) {
 	}
 	exit, out := run(t, d, spec)
 	for _, want := range c.want {
-		if !regexp.MustCompile(`(?m)` + want).MatchString(out) {
-			t.Errorf("lacks %q (%+v): %s; stderr %s", want, exit, out, read(t, spec.Stderr))
+		for said := regexp.MustCompile(`(?m)` + want); !said.MatchString(out); out = read(t, spec.Stdout) {
+			if time.Since(exit.At) > flushed || pause(t.Context(), 10*time.Millisecond) != nil {
+				t.Errorf("lacks %q (%+v): %s; stderr %s", want, exit, out, read(t, spec.Stderr))
+				break
+			}
 		}
 	}
 	if c.check != nil {

@@ -401,7 +401,12 @@ func run(t *testing.T, d *Driver, spec runtime.TaskSpec) (exit runtime.Exit, std
 	t.Helper()
 	start(t, d, spec)
 	exit = wait(t, d, spec.ID)
-	return exit, read(t, spec.Stdout)
+	for stdout = read(t, spec.Stdout); stdout == "" && time.Since(exit.At) < time.Second; stdout = read(t, spec.Stdout) { // see flushed
+		if pause(t.Context(), 10*time.Millisecond) != nil {
+			break
+		}
+	}
+	return exit, stdout
 }
 
 func read(t *testing.T, path string) string {
