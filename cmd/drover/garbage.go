@@ -18,7 +18,7 @@ const (
 	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
 	busyLooks = 2
 	// calmLooks is how many looks in a row with less end it. The polls of 5,000 idle nodes take up to 5 MB.
-	calmLooks = 20
+	calmLooks = 10
 	// tidyLooks is how many looks pass at least before it does so again.
 	tidyLooks = 120
 	// roomWhenBusy is what the heap may grow by before it is collected, however small it is, on a machine with 3 GiB or less, and mostRoom on one

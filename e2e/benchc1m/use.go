@@ -66,7 +66,7 @@ func (b *bench) use(ctx context.Context) (u usage, err error) {
 }
 
 // restFor is how long servers rest before their memory is read: a calm agent gives back what a burst of work left behind.
-const restFor = time.Minute
+const restFor = 2 * time.Minute
 
 // settleFor is how long they rest before the first submission.
 const settleFor = 25 * time.Second
