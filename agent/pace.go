@@ -15,6 +15,7 @@ const (
 	// they wait their turn: after a million copies were placed a server that told everybody at once would hear neither the leader nor its followers.
 	newsEvery  = 500 * time.Microsecond
 	orderEvery = 50 * time.Microsecond
+	mostOrders = 10_000 // that a turn is longer for: a digest may say anything
 	// newsAhead is for how long of that nodes are told at once after a pause.
 	newsAhead = 250 * newsEvery
 	// lateness is by how much a server may wake up too late, on a machine that others use too, before turns take longer: twice as long when it is twice as
@@ -30,7 +31,7 @@ const (
 	// floodLook is how often that is looked at. It takes two looks for a flood to begin, and one for it to end.
 	floodLook = 500 * time.Millisecond
 	// floodFirst is for how long of a flood nodes that are only to run more have no turns: each copy that is placed meanwhile costs a tenth of one whose node is told at
-	// once, and nodes that are told of many copies together ask and report less often. A flood of more than some hundred thousand copies lasts longer.
+	// once, and nodes that are told of many copies together ask and report less often. A flood of more than half a million copies lasts longer.
 	floodFirst = 10 * time.Second
 	// gatherInFlood is how long a node may gather news that copies run while there is a flood.
 	gatherInFlood = 10 * time.Second
@@ -81,7 +82,8 @@ func (p *pace) turn(now time.Time, nodeID string, orders int) time.Duration {
 	if earliest := now.Add(-newsAhead); at.Before(earliest) {
 		at = earliest
 	}
-	p.next = at.Add((newsEvery + time.Duration(orders)*orderEvery) * min(max(p.late, lateness), slowest*lateness) / lateness)
+	price := newsEvery + time.Duration(min(orders, mostOrders))*orderEvery
+	p.next = at.Add(price * min(max(p.late, lateness), slowest*lateness) / lateness)
 	if !at.After(now) {
 		return 0
 	}

@@ -84,6 +84,11 @@ func TestPace(t *testing.T) {
 	if p.turn(now, "another", 1); len(p.turns) > 0 {
 		t.Errorf("the turns of %d nodes that never came are kept", len(p.turns))
 	}
+	p = pace{next: now, late: time.Hour}
+	p.turn(now, "huge", 1<<50)
+	if wait, most := p.turn(now, "next", 1), slowest*(newsEvery+mostOrders*orderEvery); wait != most {
+		t.Errorf("one waits %s behind one that is to be told more than there can be, want %s", wait, most)
+	}
 	p, now = pace{}, time.Unix(2000, 0)
 	for i := range 5000 { // a thousand a second, a third of them here
 		now = now.Add(3 * time.Millisecond)
