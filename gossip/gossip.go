@@ -18,6 +18,11 @@ import (
 // reclaimAfter is how long a member must be dead before a machine at another address may take its ID.
 const reclaimAfter = 5 * time.Second
 
+// retransmit times ceil(log10(members+1)) is how often each member passes on what it hears. With memberlist's 4, 8 of 1,500 herds of
+// five had a member that had not heard of another after 3 s, and 2 had one that missed new tags, until the next full exchange (30 s);
+// a farewell missed is taken for a death. With 6: none of 1,500.
+const retransmit = 6
+
 // ErrClosed: Close was called.
 var ErrClosed = errors.New("gossip closed")
 
@@ -87,6 +92,7 @@ func (g *Gossip) memberlistConfig() (*memberlist.Config, error) {
 	mc.SecretKey = g.cfg.EncryptKey
 	mc.Delegate, mc.Events, mc.Alive, mc.Merge, mc.Conflict = g.table, g.table, g.table, g.table, g.table
 	mc.DeadNodeReclaimTime = reclaimAfter
+	mc.RetransmitMult = retransmit
 	mc.Logger = g.log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
 	if mc.Transport = g.cfg.Transport; mc.Transport == nil {
 		nt, err := openNet(g.ctx, g.cfg, mc.Logger)

@@ -70,6 +70,9 @@ func (h *herd) join(g *Gossip, addr string) error {
 	return err
 }
 
+// exchanged is when every member has told another all it knows: what a rumour misses is heard by then.
+const exchanged = 40 * time.Second
+
 // joined returns n members who know each other, m1 to mN at 10.0.0.1 and on.
 func joined(t *testing.T, n int) *herd {
 	t.Helper()
@@ -84,6 +87,7 @@ func joined(t *testing.T, n int) *herd {
 	}
 	time.Sleep(3 * time.Second)
 	for _, g := range h.all {
+		until(t, g, exchanged, "acquaintance", func() bool { return len(g.Members()) == n })
 		h.wantStatus(g, n, Alive)
 	}
 	return h
@@ -218,7 +222,7 @@ func TestTagsTravel(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, g := range h.all {
-			until(t, g, 5*time.Second, "new tags", func() bool { m, _ := g.Member("m3"); return m.Tags == want })
+			until(t, g, exchanged, "new tags", func() bool { m, _ := g.Member("m3"); return m.Tags == want })
 		}
 		if got := h.all[2].Tags(); got != want {
 			t.Errorf("own tags %+v", got)
