@@ -28,7 +28,7 @@ type bench struct {
 	agents  *fleet.Agents
 	wanted  map[string]int // job → copies
 
-	before, after usage
+	before, after usage // of the first phase
 	samples       []sample
 	placed        time.Duration // from the first submission until every copy was in the log
 	running       time.Duration // and until the log said of every copy that it runs

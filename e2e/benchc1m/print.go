@@ -8,6 +8,8 @@ import (
 	"os"
 	"text/tabwriter"
 	"time"
+
+	"github.com/drover-io/drover/e2e/fleet"
 )
 
 // million is what the bounds of time are said for.
@@ -193,6 +195,20 @@ func (b *bench) table() {
 	}
 	fmt.Printf("agents: %.1f s of processor time, %d polls, %d rows taken, %d reports\n",
 		(b.after.agents - b.before.agents).Seconds(), b.after.polls-b.before.polls, b.after.rows-b.before.rows, b.after.reports-b.before.reports)
+	b.steady.table(b.servers)
+}
+
+// table prints what each process did while the latencies were measured: a server that collects a large heap meanwhile makes the slowest slower.
+func (s *steady) table(servers fleet.Servers) {
+	if s.latencies == 0 {
+		return
+	}
+	for i, now := range s.after.servers {
+		was := s.before.servers[i]
+		fmt.Printf("%s: %.1f s of processor time in %.1f s of latencies, %d collections, %.0f MB resident\n",
+			servers[i].Name, (now.cpu - was.cpu).Seconds(), s.took.Seconds(), now.gcs-was.gcs, float64(now.rss)/1e6)
+	}
+	fmt.Printf("agents: %.1f s\n", (s.after.agents - s.before.agents).Seconds())
 }
 
 // round keeps three digits behind the point.

@@ -22,6 +22,8 @@ type steady struct {
 	slowest   time.Duration
 	latencies int
 	leader    time.Duration // the median of agents that wait at the leader
+
+	before, after usage
 }
 
 // flow submits jobs at a steady rate and waits until the agents have every copy.
@@ -31,6 +33,9 @@ func (b *bench) flow(ctx context.Context) error {
 	}
 	c, err := b.agents.Counts()
 	if err != nil {
+		return err
+	}
+	if b.steady.before, err = b.use(ctx); err != nil {
 		return err
 	}
 	jobs, base := b.steadyJobs(), c.Held
@@ -56,7 +61,11 @@ func (b *bench) flow(ctx context.Context) error {
 		return err
 	}
 	b.steady.took = time.Since(began)
-	return b.arrived(ctx, base, jobs*b.steadyOf)
+	if err := b.arrived(ctx, base, jobs*b.steadyOf); err != nil {
+		return err
+	}
+	b.steady.after, err = b.use(ctx)
+	return err
 }
 
 // arrived waits until the agents have the copies, and takes their latencies.

@@ -27,6 +27,7 @@ type serverUse struct {
 	heap    float64            // bytes of the Go heap in use, garbage included
 	entries map[string]float64 // bytes of applied log entries by kind of command
 	terms   float64            // that it has led
+	gcs     uint64             // collections of the heap
 }
 
 // use reads what everything has used.
@@ -52,6 +53,11 @@ func (b *bench) use(ctx context.Context) (u usage, err error) {
 		for _, v := range m.Gauges {
 			if v.Name == "go_memstats_heap_inuse_bytes" {
 				one.heap = v.Value
+			}
+		}
+		for _, v := range m.Samples {
+			if v.Name == "go_gc_duration_seconds" {
+				one.gcs = v.Count
 			}
 		}
 		u.servers = append(u.servers, one)
