@@ -71,7 +71,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.rest(ctx, &b.after); err != nil {
 		return err
 	}
-	if err := b.profileHeap(ctx); err != nil {
+	if err := b.profileHeap(ctx, ""); err != nil {
 		return err
 	}
 	if b.restFor > 0 {

@@ -64,8 +64,10 @@ func (b *bench) flow(ctx context.Context) error {
 	if err := b.arrived(ctx, base, jobs*b.steadyOf); err != nil {
 		return err
 	}
-	b.steady.after, err = b.use(ctx)
-	return err
+	if b.steady.after, err = b.use(ctx); err != nil {
+		return err
+	}
+	return b.profileHeap(ctx, "-steady")
 }
 
 // arrived waits until the agents have the copies, and takes their latencies.

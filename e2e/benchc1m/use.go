@@ -122,15 +122,15 @@ func (b *bench) profileCPU(ctx context.Context, file string, d time.Duration) er
 	return err
 }
 
-// profileHeap writes what the leader holds in memory, when that is asked for.
-func (b *bench) profileHeap(ctx context.Context) error {
+// profileHeap writes what the leader holds in memory and what it has allocated so far, when that is asked for.
+func (b *bench) profileHeap(ctx context.Context, phase string) error {
 	if b.profiles == "" {
 		return nil
 	}
-	if err := b.profile(ctx, "heap", 0, "heap.pprof"); err != nil {
+	if err := b.profile(ctx, "heap", 0, "heap"+phase+".pprof"); err != nil {
 		return err
 	}
-	return b.profile(ctx, "allocs", 0, "allocs.pprof")
+	return b.profile(ctx, "allocs", 0, "allocs"+phase+".pprof")
 }
 
 // profileAgents writes what the agents spend their time on from now on, when that is asked for; "" ends it.
