@@ -27,8 +27,9 @@ type builder struct {
 
 // build returns nil after an error.
 func (c *collector) build(job *node) *state.Job {
-	b := &builder{collector: c, job: job, text: make([]byte, 0, 2048)}
+	b := &builder{collector: c, job: job, text: c.room.text}
 	err := b.object(job)
+	c.room.text = b.text
 	if len(b.text) > MaxJob {
 		c.errorf(job.at, "the job has %d bytes once everything is filled in; it may have %d", len(b.text), MaxJob)
 		return nil

@@ -84,10 +84,11 @@ type collector struct {
 	more    int         // errors beyond MaxDiagnostics
 	examine Check
 	batch   bool // the job's defaults are those of batch jobs
+	room    *workroom
 }
 
 func newCollector() *collector {
-	return &collector{files: map[string][]byte{}}
+	return &collector{files: map[string][]byte{}, room: workrooms().Get().(*workroom)}
 }
 
 // errorf adds an error unless one is known for the same place: what follows from an error says nothing new.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -86,7 +87,6 @@ type jsonText struct {
 	name string
 	src  string
 	pos  int
-	room []jsonValue // for the next values: a job has hundreds
 }
 
 // parseJSONText returns nil after an error.
@@ -217,14 +217,7 @@ func (t *jsonText) next() (v *jsonValue, ok bool) {
 }
 
 // fresh is a value to be filled in.
-func (t *jsonText) fresh() *jsonValue {
-	if len(t.room) == 0 {
-		t.room = make([]jsonValue, 1+min(63, (len(t.src)-t.pos)/8))
-	}
-	v := &t.room[0]
-	t.room = t.room[1:]
-	return v
-}
+func (t *jsonText) fresh() *jsonValue { return &t.room.values.take(1)[0] }
 
 // text reads a string.
 func (t *jsonText) text() string {
@@ -266,42 +259,67 @@ const manyMembers = 32
 
 // inside reads the rest of an object or a list.
 func (t *jsonText) inside(v *jsonValue, closing byte) bool {
-	var seen map[string]bool // of an object with many members
+	if v.kind == '{' {
+		return t.object(v, closing)
+	}
+	w := t.room
+	first := len(w.openLists)
 	for {
 		if t.skip(); t.src[t.pos] == closing {
 			t.pos++
-			return true
-		}
-		var m member
-		if v.kind == '{' {
-			start := t.pos
-			m.name = t.text()
-			m.nameAt = stretch{int32(start), int32(t.pos)}
-			if len(v.members) == manyMembers {
-				seen = map[string]bool{}
-				for _, other := range v.members {
-					seen[other.name] = true
-				}
-			}
-			if seen[m.name] || seen == nil && v.member(m.name) != nil {
-				t.errorf(t.span(start, t.pos), "the name %q is used twice", m.name)
-				return false
-			}
-			if seen != nil {
-				seen[m.name] = true
-			}
+			break
 		}
 		e, ok := t.next()
 		if !ok {
 			return false
 		}
-		if m.value = e; v.kind == '{' {
-			if v.members == nil {
-				v.members = make([]member, 0, 8)
-			}
-			v.members = append(v.members, m)
-		} else {
-			v.list = append(v.list, e)
-		}
+		w.openLists = append(w.openLists, e)
 	}
+	if whole := w.openLists[first:]; len(whole) > 0 {
+		v.list = w.lists.take(len(whole))
+		copy(v.list, whole)
+	}
+	w.openLists = w.openLists[:first]
+	return true
+}
+
+// object is inside of an object.
+func (t *jsonText) object(v *jsonValue, closing byte) bool {
+	w := t.room
+	first := len(w.openMembers)
+	var seen map[string]bool // of an object with many members
+	for {
+		if t.skip(); t.src[t.pos] == closing {
+			t.pos++
+			break
+		}
+		start := t.pos
+		m := member{name: t.text()}
+		m.nameAt = stretch{int32(start), int32(t.pos)}
+		others := w.openMembers[first:]
+		if len(others) == manyMembers {
+			seen = map[string]bool{}
+			for _, other := range others {
+				seen[other.name] = true
+			}
+		}
+		if seen[m.name] || seen == nil && slices.ContainsFunc(others, func(other member) bool { return other.name == m.name }) {
+			t.errorf(t.span(start, t.pos), "the name %q is used twice", m.name)
+			return false
+		}
+		if seen != nil {
+			seen[m.name] = true
+		}
+		var ok bool
+		if m.value, ok = t.next(); !ok {
+			return false
+		}
+		w.openMembers = append(w.openMembers, m)
+	}
+	if whole := w.openMembers[first:]; len(whole) > 0 {
+		v.members = w.members.take(len(whole))
+		copy(v.members, whole)
+	}
+	w.openMembers = w.openMembers[:first]
+	return true
 }

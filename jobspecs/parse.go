@@ -34,6 +34,7 @@ type Check func(j *state.Job) (problems, warnings []*state.FieldError)
 // have errors. Sizes, nesting and the work of evaluation are bounded; wall time is the caller's to bound.
 func Parse(src Source, in Inputs) (*state.Job, Diagnostics) {
 	c := newCollector()
+	defer c.room.leave()
 	c.examine = in.Check
 	if src.Name == "" {
 		src.Name = "job"
@@ -53,6 +54,7 @@ func Parse(src Source, in Inputs) (*state.Job, Diagnostics) {
 // makes of a state.Job comes back as an equal one. Names that the table does not have are errors.
 func ParseJSON(data []byte) (*state.Job, Diagnostics) {
 	c := newCollector()
+	defer c.room.leave()
 	return c.finish(c.parseJSON("job.json", data))
 }
 

@@ -53,8 +53,8 @@ func (r *jsonReader) node(s *schema, v *jsonValue, path string) *node {
 	}
 	at := r.place(v.at)
 	at.End.Byte = at.Start.Byte + 1
-	n := newNode(s, "", at)
-	n.attrs = make(attrs, 0, len(v.members))
+	n := &r.room.nodes.take(1)[0]
+	n.schema, n.at, n.attrs = s, at, r.room.attrs.take(len(v.members))[:0]
 	if l := v.member(s.LabelKey); l != nil {
 		n.label, _ = l.plain.(string)
 		n.at = r.place(l.at)
