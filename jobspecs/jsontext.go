@@ -13,6 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/hashicorp/hcl/v2"
 )
 
@@ -100,7 +101,7 @@ func (c *collector) parseJSONText(name string, src []byte) *jsonValue {
 		t.errorf(t.span(bad, bad+1), "the text is not UTF-8")
 	case i >= 0:
 		t.errorf(t.span(i, i+1), "objects and lists are nested deeper than %d levels", MaxNesting)
-	case !json.Valid(src):
+	case !isJSON(src):
 		t.complain(src)
 	default:
 		if v, ok := t.next(); ok {
@@ -108,6 +109,11 @@ func (c *collector) parseJSONText(name string, src []byte) *jsonValue {
 		}
 	}
 	return nil
+}
+
+// isJSON reports whether text is JSON. The first to be asked takes a third of the time of the second, whose word counts.
+func isJSON(src []byte) bool {
+	return jsontext.Value(src).IsValid(jsontext.AllowDuplicateNames(true)) || json.Valid(src)
 }
 
 func badUTF8(src []byte) int {
