@@ -1,52 +1,49 @@
 package sched
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
-// changes is when something else was free on each node last, in the order of those times: looks that are behind find what they missed,
-// every node once, however often it changed. A ring of the nodes' places.
+// changes is when something else was free on each node last, and a list of the nodes in the order of those times: looks that are behind
+// find what they missed, every node once, however often it changed.
 type changes struct {
-	ring []link // with one more at the end, between the node that changed last and the one that did first
-	now  uint64 // how many changes there were
+	at   []uint64 // by the node's place: 0 for one that never changed
+	list []news   // also those that are old: the node has changed again
+	now  uint64   // how many changes there were
 }
 
-type link struct {
-	at           uint64 // 0 for a node that never changed
-	before, next int32
+type news struct {
+	at  uint64
+	pos int32
 }
 
 // fit begins anew when the number of nodes is another.
 func (c *changes) fit(nodes int) {
-	if len(c.ring) == nodes+1 {
-		return
-	}
-	c.ring = make([]link, nodes+1)
-	for i := range c.ring {
-		c.ring[i].before, c.ring[i].next = int32(i), int32(i)
+	if len(c.at) != nodes {
+		c.at, c.list = make([]uint64, nodes), make([]news, 0, 2*nodes)
 	}
 }
 
 // note says that something else is free on a node than before.
 func (c *changes) note(pos int) {
-	c.now++
-	l, end := &c.ring[pos], int32(len(c.ring)-1)
-	l.at = c.now
-	if c.ring[end].before == int32(pos) {
-		return
+	if len(c.list) == cap(c.list) {
+		c.list = slices.DeleteFunc(c.list, c.old) // half of them at least
 	}
-	c.ring[l.before].next, c.ring[l.next].before = l.next, l.before
-	l.before, l.next = c.ring[end].before, end
-	c.ring[l.before].next, c.ring[end].before = int32(pos), int32(pos)
+	c.now++
+	c.at[pos] = c.now
+	c.list = append(c.list, news{c.now, int32(pos)})
 }
+
+func (c *changes) old(n news) bool { return n.at != c.at[n.pos] }
 
 // since yields the nodes that have changed after a time, the one that changed last first.
 func (c *changes) since(at uint64) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		if len(c.ring) == 0 {
-			return
-		}
-		end := len(c.ring) - 1
-		for pos := int(c.ring[end].before); pos != end && c.ring[pos].at > at && yield(pos); {
-			pos = int(c.ring[pos].before)
+		for _, n := range slices.Backward(c.list) {
+			if n.at <= at || !c.old(n) && !yield(int(n.pos)) {
+				return
+			}
 		}
 	}
 }

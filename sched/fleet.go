@@ -23,13 +23,14 @@ const (
 // that has been handed out is never changed.
 type fleet struct {
 	columns
-	nodes    []*fleetNode
-	at       map[string]int    // where a node stands
-	classes  map[string]*class // interned, so that two nodes are alike when their pointers are equal
-	sizes    []size            // of the classes, by ID
-	shared   bool              // classes and sizes are an earlier fleet's too
-	flapping []int             // nodes that came back too often, whether or not their time is over
-	shrunk   []int             // nodes with copies that do not fit any more
+	nodes     []*fleetNode
+	at        map[string]int    // where a node stands
+	longestID int               // bytes of the longest ID of a node
+	classes   map[string]*class // interned, so that two nodes are alike when their pointers are equal
+	sizes     []size            // of the classes, by ID
+	shared    bool              // classes and sizes are an earlier fleet's too
+	flapping  []int             // nodes that came back too often, whether or not their time is over
+	shrunk    []int             // nodes with copies that do not fit any more
 }
 
 // class is a set of nodes of one size that no constraint can tell apart, but for those that name a unique attribute.
@@ -78,11 +79,12 @@ func fleetOf(snap *state.Snapshot, nodes []*state.Node) *fleet {
 	return f
 }
 
-// index notes where nodes stand, and which are odd.
+// index notes where nodes stand, how long their IDs are, and which are odd.
 func (f *fleet) index() {
-	f.at = make(map[string]int, len(f.nodes))
+	f.at, f.longestID = make(map[string]int, len(f.nodes)), 0
 	for pos, n := range f.nodes {
 		f.at[n.node.ID] = pos
+		f.longestID = max(f.longestID, len(n.node.ID))
 	}
 	f.findOdd()
 }
@@ -174,7 +176,7 @@ func (f *fleet) renew(snap *state.Snapshot, n *state.Node, pos int, m *movement)
 // clone returns a fleet that may be changed while f is kept.
 func (f *fleet) clone() *fleet {
 	return &fleet{
-		columns: f.columns.clone(), nodes: slices.Clone(f.nodes), at: f.at, classes: f.classes, sizes: f.sizes, shared: true,
+		columns: f.columns.clone(), nodes: slices.Clone(f.nodes), at: f.at, longestID: f.longestID, classes: f.classes, sizes: f.sizes, shared: true,
 		flapping: f.flapping, shrunk: f.shrunk,
 	}
 }

@@ -9,21 +9,22 @@ import (
 // ledger is a fleet with what a plan in the making takes from it. It belongs to one pass; the fleet below it stays as it is.
 // A plan that is dropped therefore leaves nothing behind: what it did comes back through the next snapshot, or not at all.
 type ledger struct {
-	columns   // changed by setFree, setPorts, takePieces and givePieces only, which call touch before
-	fleet     *fleet
-	now       int64
-	algorithm Algorithm // by which the job being decided is placed
-	memory    *memory
-	view      *view // of the ask that was placed last
-	kept      []kept
-	ownsNamed bool   // the columns of ports, cores and devices are the ledger's own
-	begun     uint64 // the last change before the ledger was begun
-	firstLook int    // candidates that a bucket is filled with at first, at most
+	columns     // changed by setFree, setPorts, takePieces and givePieces only, which call touch before
+	fleet       *fleet
+	now         int64
+	algorithm   Algorithm // by which the job being decided is placed
+	memory      *memory
+	view        *view // of the ask that was placed last
+	kept        []kept
+	ownsNamed   bool   // the columns of ports, cores and devices are the ledger's own
+	begun       uint64 // the last change before the ledger was begun
+	firstLook   int    // candidates that a bucket is filled with at first, at most
+	sampleEvery int    // how many nodes there are for one of the sample
 }
 
 // newLedger returns the ledger of a fleet, given what is remembered of it and its predecessors.
 func newLedger(f *fleet, m *memory, now int64) *ledger {
-	l := &ledger{columns: f.columns.draft(), fleet: f, now: now, memory: m, firstLook: firstLook}
+	l := &ledger{columns: f.columns.draft(), fleet: f, now: now, memory: m, firstLook: firstLook, sampleEvery: sampleEvery}
 	m.changes.fit(len(f.nodes))
 	l.begun, l.from.other = m.changes.now, make([]change, 0, m.changed)
 	for _, pos := range f.flapping {
@@ -41,7 +42,7 @@ func (l *ledger) finish() {
 
 // touch notes that something else will be free on a node, and saves what was.
 func (l *ledger) touch(pos int) {
-	if l.memory.changes.ring[pos].at <= l.begun {
+	if l.memory.changes.at[pos] <= l.begun {
 		l.save(pos)
 	}
 	l.memory.changes.note(pos)

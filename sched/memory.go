@@ -33,6 +33,7 @@ type memory struct {
 	scans    int // looks at every node
 	censuses []*census
 	buffers  [][]candidate // to fill buckets in
+	drawers  []int32       // to sort them with
 }
 
 func newMemory() *memory {

@@ -16,6 +16,7 @@ func TestMemoryChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{t: t, w: newWorld(t, Options{PlanCopies: rapid.SampledFrom([]int{3, 50}).Draw(t, "plan copies")})}
 		h.w.cur.opts.firstLook = rapid.IntRange(1, 4).Draw(t, "first look")
+		h.w.cur.opts.sampleEvery = rapid.IntRange(1, 4).Draw(t, "sample")
 		for range rapid.IntRange(1, 30).Draw(t, "nodes") {
 			h.addNode()
 		}

@@ -22,7 +22,8 @@ type Options struct {
 	EvictionHold time.Duration // how long the guard holds all evictions of a pool that went silent as a whole
 	PlanCopies   int           // copies changed by one plan at most; an all_at_once group may be larger
 
-	firstLook int // candidates that a bucket is filled with at first, at most; tests lower it
+	firstLook   int // candidates that a bucket is filled with at first, at most; tests lower it
+	sampleEvery int // how many nodes there are for one of the sample; tests lower it
 }
 
 // DefaultOptions returns the settings of a cluster that nobody has tuned.
@@ -52,6 +53,9 @@ func (o Options) orDefault() Options {
 	}
 	if o.firstLook <= 0 {
 		o.firstLook = firstLook
+	}
+	if o.sampleEvery <= 0 {
+		o.sampleEvery = sampleEvery
 	}
 	return o
 }

@@ -98,8 +98,8 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	if p.fresh {
 		p.fill(true)
 		p.unnamed = a.unnamedValues(p.queue.buckets)
-		if p.only != nil {
-			p.only.heap = make([]candidate, 0, copies) // each copy leaves its node with another score
+		for _, b := range p.queue.buckets {
+			b.heap = make([]candidate, 0, min(copies, len(b.kept))) // each copy leaves its node with another score
 		}
 		p.touched = make([]int, 0, copies+there)
 		if p.fresh = false; p.key != "" {
@@ -169,12 +169,13 @@ func (p *placer) add(pos int) *bucket {
 // fill offers every node that is open and fits to its bucket, and counts those that are open. This is the loop over all nodes.
 func (p *placer) fill(first bool) {
 	if first && p.plain && !p.named && len(p.ask.uniques) == 0 && (p.table == nil || !p.table.unique) {
-		p.glance()
+		p.sample()
+		p.glance(1)
 	} else {
 		p.scan(first)
 	}
 	for _, b := range p.queue.buckets {
-		p.ledger.memory.keepBuffer(b.filled())
+		b.filled(p.ledger.memory)
 	}
 	p.pushed, p.seen = 0, p.ledger.memory.changes.now
 	p.ledger.memory.scans++
@@ -205,12 +206,28 @@ func (p *placer) scan(first bool) {
 	}
 }
 
+// sampleEvery is how many nodes there are for one that is looked at before all others. It is odd: machines like to come in even rounds.
+const sampleEvery = 17
+
+// sample tells each bucket, by what a few nodes score, what it need not be offered: so few are better than that as it is filled with, more
+// or less.
+func (p *placer) sample() {
+	every := p.ledger.sampleEvery
+	p.glance(every)
+	for _, b := range p.queue.buckets {
+		b.expect(b.keep*5/4/every + 4)
+		if b.peers != nil {
+			b.peers.nodes = 0
+		}
+	}
+}
+
 // glance is the first look for a group that asks for nothing but cpu, memory and disk, and wishes for nothing that is unique: most
 // groups. It does what scan would do in a third of the time, for its loop calls nothing.
-func (p *placer) glance() {
+func (p *placer) glance(step int) {
 	v := p.view
 	rows := p.ledger.rows
-	for pos := range rows {
+	for pos := 0; pos < len(rows); pos += step {
 		r := &rows[pos]
 		if !r.works() {
 			continue

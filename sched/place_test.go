@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestBestIsBest: each copy gets a node that scores as high as the best one that there is, whatever was kept of the first look, what
-// the copies before took, and which nodes are avoided. The plain twin asks every node for every copy.
+// TestBestIsBest: each copy gets a node that scores as high as the best one that there is, whatever was kept of the first look and expected
+// of a sample, what the copies before took, and which nodes are avoided. The plain twin asks every node for every copy.
 func TestBestIsBest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{t: t, w: newWorld(t, Options{})}
@@ -26,6 +26,7 @@ func TestBestIsBest(t *testing.T) {
 		}
 		p := alone(h.w.snap(), h.w.now, rapid.SampledFrom([]Algorithm{BinPack, Spread}).Draw(t, "algorithm"))
 		p.ledger.firstLook = rapid.IntRange(0, 3).Draw(t, "first look")
+		p.ledger.sampleEvery = rapid.IntRange(1, 4).Draw(t, "sample")
 		diff := diffJob(h.w.snap(), j, p.shed, h.w.now)
 		out := p.prepare(diff)
 		for _, g := range out.groups {

@@ -31,7 +31,7 @@ const (
 // planner collects what one pass changes, in columns, within the bounds of one plan.
 type planner struct {
 	plan      state.ApplyPlan
-	positions *census // position in plan.Nodes by the node's place in the fleet, counted from 1
+	positions *census // position in the plan's nodes by the node's place in the fleet, counted from 1
 	copies    int
 	bytes     int
 	maxCopies int
@@ -82,11 +82,7 @@ func (p *planner) admit(a *ask, reqs []request) int {
 
 // holdsWhole reports whether all of some requests fit into one record. Columns that only some of them need are counted for all.
 func (p *planner) holdsWhole(f *fleet, a *ask, reqs []request) bool {
-	longest := 0
-	for _, n := range f.nodes {
-		longest = max(longest, len(n.node.ID))
-	}
-	bytes := p.bytes + recordBytes + 3*longest + min(len(reqs), len(f.nodes))*(nodeBytes+longest) + len(reqs)*emptyBytes
+	bytes := p.bytes + recordBytes + 3*f.longestID + min(len(reqs), len(f.nodes))*(nodeBytes+f.longestID) + len(reqs)*emptyBytes
 	for i := range reqs {
 		bytes += requestCost(a, &reqs[i])
 	}
@@ -112,13 +108,20 @@ func stopCost(a *state.Alloc, description string) int {
 func (p *planner) node(f *fleet, at int) int {
 	pos := p.positions.on(at) - 1
 	if pos < 0 {
-		ref := f.nodes[at].ref
-		pos = len(p.plan.Nodes)
+		pos = len(p.positions.places)
 		p.positions.add(at, pos+1)
-		p.plan.Nodes = append(p.plan.Nodes, ref)
-		p.bytes += nodeBytes + len(ref.ID)
+		p.bytes += nodeBytes + f.longestID
 	}
 	return pos
+}
+
+// nodes are those of the plan. They are looked up together: what is far from each other in memory comes at once then.
+func (p *planner) nodes(f *fleet) []state.NodeRef {
+	out := make([]state.NodeRef, len(p.positions.places))
+	for i, at := range p.positions.places {
+		out[i] = f.nodes[at].ref
+	}
+	return out
 }
 
 func (p *planner) record(job *state.Job, group string) *state.PlanRecord {
@@ -161,7 +164,6 @@ func (p *planner) place(f *fleet, a *ask, placed []placement, atomic bool) {
 			follows: slices.ContainsFunc(placed, func(r placement) bool { return r.follows() }),
 		}}
 	}
-	p.plan.Nodes = slices.Grow(p.plan.Nodes, min(len(placed), len(f.nodes)-len(p.plan.Nodes)))
 	for _, want := range shapes {
 		var rec *state.PlanRecord
 		for i := range placed {

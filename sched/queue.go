@@ -79,11 +79,10 @@ type bucket struct {
 	values []string    // one for each spread
 	keep   int         // candidates that it is filled with
 	peers  *peers      // nil where there are none
-	kept   []candidate // of the last look at every node, the best first; of equal ones the first in ID order
-	sorted bool        // also the others of kept stand in order: few buckets give more than one
+	kept   []candidate // of the last look at every node, the best first
 	heap   []candidate // written down since, the best one first
 
-	best candidate // of those that were not kept; its score is none when all were
+	best candidate // no worse than those that were not kept; its score is none when all were
 
 	at    int       // in the queue's order; -1 when there is nothing to take from it
 	first candidate // the first that it may have to give, with its whole score
@@ -107,6 +106,20 @@ func (b *bucket) offer(c candidate) {
 	}
 }
 
+// expect empties the bucket and has it pass over what is worse than the k best that it had.
+func (b *bucket) expect(k int) {
+	b.best.score = none
+	if len(b.kept) > k {
+		selectBest(b.kept, k)
+		worst := b.kept[0].score
+		for _, c := range b.kept[:k] {
+			worst = min(worst, c.score)
+		}
+		b.best = candidate{score: math.Nextafter(worst, none)} // no node's: what is passed over is no better
+	}
+	b.kept = b.kept[:0]
+}
+
 // cut keeps the best.
 func (b *bucket) cut() {
 	keep := b.keep
@@ -122,16 +135,46 @@ func (b *bucket) cut() {
 	b.kept = b.kept[:keep]
 }
 
-// filled ends the filling of a bucket. What it was filled in may be used again.
-func (b *bucket) filled() (buffer []candidate) {
-	b.cut()
-	for i, c := range b.kept {
-		if c.better(b.kept[0]) {
-			b.kept[0], b.kept[i] = c, b.kept[0]
+// filled ends the filling of a bucket: its best candidates are put in order, in a slice of their own. As many drawers as candidates share
+// what lies between the best and the worst score: most hold one or two, so that little is left to compare.
+func (b *bucket) filled(m *memory) {
+	cs := b.kept
+	m.keepBuffer(cs[:0])
+	if len(cs) == 0 {
+		return
+	}
+	best, worst := cs[0].score, cs[0].score
+	for _, c := range cs {
+		best, worst = max(best, c.score), min(worst, c.score)
+	}
+	from, width := best, max(best-worst, math.SmallestNonzeroFloat64)
+	drawer := func(c candidate) int { return int((from - c.score) / width * float64(len(cs)-1)) }
+	m.drawers = append(m.drawers[:0], make([]int32, len(cs)+1)...)
+	places := m.drawers // where a drawer's next candidate goes; where the drawer ends, in the end
+	for _, c := range cs {
+		places[drawer(c)+1]++
+	}
+	used := 0 // drawers
+	for used < len(cs) && int(places[used]) < b.keep {
+		places[used+1] += places[used]
+		used++
+	}
+	b.kept = make([]candidate, places[used])
+	for _, c := range cs {
+		if d := drawer(c); d < used {
+			b.kept[places[d]] = c
+			places[d]++
+		} else if c.better(b.best) {
+			b.best = c
 		}
 	}
-	buffer, b.kept, b.sorted = b.kept, slices.Clone(b.kept), false
-	return buffer[:0]
+	begin := int32(0)
+	for _, end := range places[:used] {
+		if end-begin > 1 {
+			slices.SortFunc(b.kept[begin:end], candidate.compare)
+		}
+		begin = end
+	}
 }
 
 // next is the best candidate of a bucket, and whether there is one.
@@ -166,10 +209,6 @@ func (b *bucket) push(c candidate) {
 // pop takes the best candidate of a bucket that has some.
 func (b *bucket) pop() candidate {
 	if len(b.heap) == 0 || len(b.kept) > 0 && b.kept[0].better(b.heap[0]) {
-		if !b.sorted {
-			slices.SortFunc(b.kept, candidate.compare)
-			b.sorted = true
-		}
 		best := b.kept[0]
 		b.kept = b.kept[1:]
 		return best

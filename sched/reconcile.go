@@ -25,8 +25,9 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 		ledger:  newLedger(next.fleet, next.memory, now),
 		planner: newPlanner(opts.PlanCopies, next.memory.census(len(next.fleet.nodes))),
 	}
-	p.ledger.firstLook = opts.firstLook
+	p.ledger.firstLook, p.ledger.sampleEvery = opts.firstLook, opts.sampleEvery
 	cut := p.run(dirty, next.agenda)
+	nodes := p.planner.nodes(next.fleet)
 	next.memory.giveBack(p.planner.positions)
 	wake = next.agenda.wake(released)
 	if p.planner.empty() {
@@ -37,7 +38,7 @@ func Reconcile(snap *state.Snapshot, cur Cursor, now int64) (cmds []state.Comman
 		wake = now
 	}
 	plan := p.planner.plan
-	plan.Term, plan.Seed, plan.Time = snap.LeadTerm(), seed, now
+	plan.Term, plan.Seed, plan.Time, plan.Nodes = snap.LeadTerm(), seed, now, nodes
 	next.plan = p.ledger.expect(seed, p.settled)
 	return []state.Command{plan}, next, wake
 }
