@@ -204,8 +204,8 @@ func allocsByStatus(snap *state.Snapshot) map[string]int {
 	counts := map[string]int{
 		state.ClientPending: 0, state.ClientRunning: 0, state.ClientComplete: 0, state.ClientFailed: 0, state.ClientLost: 0, state.ClientUnknown: 0,
 	}
-	for a := range snap.Allocs() {
-		counts[snap.ClientStatus(a)]++
+	for status, n := range snap.CountByStatus() {
+		counts[status] = n
 	}
 	return counts
 }

@@ -118,7 +118,12 @@ func (h *history) mishap() {
 	case "add node":
 		h.addNode()
 	case "garbage":
-		cmds, _ := Garbage(w.snap(), w.now)
+		age := time.Duration(rapid.IntRange(0, 30).Draw(h.t, "age")) * time.Hour
+		cmds, wake := Garbage(w.snap(), w.now+int64(age))
+		if plain, plainWake := plainGarbage(w.snap(), w.now+int64(age)); !reflect.DeepEqual(sorted(cmds), sorted(plain)) || wake != plainWake {
+			h.t.Fatalf("garbage: %+v, wake %d; who reads every row finds %+v, wake %d", cmds, wake, plain, plainWake)
+		}
+		cmds, _ = Garbage(w.snap(), w.now)
 		for _, cmd := range cmds {
 			w.must(cmd)
 		}

@@ -17,8 +17,13 @@ type allocTable struct {
 	last uint64 // serial given last
 
 	ids    idRuns
-	byJob  owners[struct{}] // by rowKey
+	byJob  owners[jobSide]  // by rowKey
 	byNode owners[nodeSide] // a node stays, also without allocations
+}
+
+// jobSide is what is kept beside the rows of a job's allocations.
+type jobSide struct {
+	over int // allocations that ended or are to end: all that may be garbage
 }
 
 // nodeSide is what is kept beside the rows of a node's allocations.
@@ -35,7 +40,7 @@ type idKey struct{ hi, lo uint64 }
 func newAllocTable() allocTable {
 	return allocTable{
 		rows: btree.NewMap[uint64, entry[Alloc]](treeDegree), ids: newIDRuns(),
-		byJob: newOwners[struct{}](), byNode: newOwners[nodeSide](),
+		byJob: newOwners[jobSide](), byNode: newOwners[nodeSide](),
 	}
 }
 
@@ -70,7 +75,7 @@ func (t *allocTable) get(id string) *Alloc {
 }
 
 // add puts a row whose ID is free. job and node are its owners.
-func (t *allocTable) add(id idKey, a *Alloc, job *owner[struct{}], node *owner[nodeSide]) (serial uint64) {
+func (t *allocTable) add(id idKey, a *Alloc, job *owner[jobSide], node *owner[nodeSide]) (serial uint64) {
 	t.last++
 	t.ids.add(id, t.last)
 	t.byJob.add(job, t.last)

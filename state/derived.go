@@ -27,6 +27,21 @@ func (a *Alloc) shownOn(n *Node) string {
 	return a.ClientStatus
 }
 
+// CountByStatus counts the allocations by their status as shown. It reads every row, but each node's only once.
+func (s *Snapshot) CountByStatus() map[string]int {
+	counts := map[string]int{}
+	nodes := map[*AllocNode]*Node{} // allocations of one node share what names it
+	for a := range s.allocs.created() {
+		n, seen := nodes[a.AllocNode]
+		if !seen {
+			n = s.nodes.get(a.NodeID)
+			nodes[a.AllocNode] = n
+		}
+		counts[a.shownOn(n)]++
+	}
+	return counts
+}
+
 // Holds reports whether the allocation still holds its resources and ports: until its node says that it has ended, or is down,
 // also when stop is desired.
 func (s *Snapshot) Holds(a *Alloc) bool { return !a.TerminalClient() && s.nodeLives(a.NodeID) }

@@ -32,6 +32,16 @@ func (s *Snapshot) account(old, row *Alloc) {
 	}
 	h := &s.allocs.byNode.edit(one.NodeID).side.held
 	*h = h.moved(s.index, old, row)
+	was, is := old != nil && !old.IsToRun(), row != nil && !row.IsToRun()
+	if was == is {
+		return
+	}
+	job := &s.allocs.byJob.edit(rowKey(one.Namespace, one.JobID)).side
+	if is {
+		job.over++
+	} else {
+		job.over--
+	}
 }
 
 // moved is Held once a row of an allocation has taken the place of another.

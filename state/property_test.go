@@ -51,7 +51,11 @@ func checkRoom(t rapid.TB, s *Snapshot) {
 // checkHeld: what is kept beside the rows is what they add up to.
 func checkHeld(t rapid.TB, s *Snapshot) {
 	want := map[string]Held{}
+	over := map[JobKey]int{}
 	for a := range s.Allocs() {
+		if a.TerminalClient() || a.TerminalDesired() {
+			over[JobKey{a.Namespace, a.JobID}]++
+		}
 		if a.TerminalClient() {
 			continue
 		}
@@ -67,6 +71,18 @@ func checkHeld(t rapid.TB, s *Snapshot) {
 			h.Orders.Run = h.Orders.Run.With(a.ID)
 		}
 		want[a.NodeID] = h
+	}
+	counts := map[string]int{}
+	for a := range s.Allocs() {
+		counts[s.ClientStatus(a)]++
+	}
+	if got := s.CountByStatus(); !maps.Equal(got, counts) {
+		t.Fatalf("allocations by status: %v, one by one %v", got, counts)
+	}
+	for k := range s.JobsOfAllocs() {
+		if got := s.AllocsOver(k); got != over[k] {
+			t.Fatalf("of job %v %d allocations are over, its rows say %d", k, got, over[k])
+		}
 	}
 	s.allocs.byNode.byKey.Scan(func(id string, o *owner[nodeSide]) bool {
 		h := o.side.held

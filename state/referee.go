@@ -24,10 +24,10 @@ type referee struct {
 	first  int // position of its first copy among those of the plan
 	job    *Job
 	group  *TaskGroup
-	owner  *owner[struct{}] // the job
-	wanted *wanted          // of the group
-	judged int              // copies placed so far, of those that passed and those that did not
-	shared *AllocGroup      // of the copy placed last
+	owner  *owner[jobSide] // the job
+	wanted *wanted         // of the group
+	judged int             // copies placed so far, of those that passed and those that did not
+	shared *AllocGroup     // of the copy placed last
 }
 
 func newReferee(t *tx, plan *ApplyPlan) *referee {

@@ -14,7 +14,7 @@ type loader struct {
 	byNode map[AllocNode]uint64 // their numbers
 	group  *AllocGroup          // of the row before
 	ids    []idRun
-	job    *owner[struct{}] // its job
+	job    *owner[jobSide] // its job
 }
 
 func newLoader(s *Snapshot) *loader {
@@ -88,6 +88,9 @@ func (l *loader) put(a *Alloc) bool {
 	l.number(id, t.last)
 	if l.job == nil || l.group != a.AllocGroup {
 		l.job, l.group = t.byJob.edit(rowKey(a.Namespace, a.JobID)), a.AllocGroup
+	}
+	if !a.IsToRun() {
+		l.job.side.over++
 	}
 	t.byJob.add(l.job, t.last)
 	node := t.byNode.edit(a.NodeID)

@@ -215,6 +215,21 @@ func (s *Snapshot) AllocsByJob(namespace, id string) iter.Seq[*Alloc] {
 	return s.allocs.these(s.allocs.byJob.listed(rowKey(namespace, id)))
 }
 
+// AllocsOver is how many of a job's allocations have ended or are to end, also of a job whose row is gone: those that may be garbage.
+func (s *Snapshot) AllocsOver(k JobKey) int {
+	if o := s.allocs.byJob.of(rowKey(k.Namespace, k.ID)); o != nil {
+		return o.side.over
+	}
+	return 0
+}
+
+// JobsOfAllocs yields the jobs that have allocations, also those whose row is gone, in the order of their keys.
+func (s *Snapshot) JobsOfAllocs() iter.Seq[JobKey] {
+	return func(yield func(JobKey) bool) {
+		s.allocs.byJob.byKey.Scan(func(key string, _ *owner[jobSide]) bool { return yield(splitKey(key)) })
+	}
+}
+
 // AllocsByNode yields a node's allocations in the order in which they were placed.
 func (s *Snapshot) AllocsByNode(id string) iter.Seq[*Alloc] {
 	return s.allocs.these(s.allocs.byNode.listed(id))

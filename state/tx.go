@@ -185,7 +185,7 @@ func (t *tx) replaceAlloc(serial uint64, old, a *Alloc) {
 }
 
 // addAlloc puts the row of a new allocation, whose ID is free. job and node are its owners.
-func (t *tx) addAlloc(id idKey, a *Alloc, job *owner[struct{}], node *owner[nodeSide]) (serial uint64) {
+func (t *tx) addAlloc(id idKey, a *Alloc, job *owner[jobSide], node *owner[nodeSide]) (serial uint64) {
 	a.CreateIndex, a.ModifyIndex = t.index, t.index
 	node.side.held = node.side.held.moved(t.index, nil, a)
 	serial = t.next.allocs.add(id, a, job, node)
