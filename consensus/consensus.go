@@ -71,6 +71,7 @@ func open(cfg Config) (*Consensus, error) {
 	cfg.Logger = log
 	c := &Consensus{cfg: cfg, log: log, machine: &machine{fsm: cfg.FSM}, opened: time.Now(), subs: map[chan struct{}]struct{}{}}
 	c.founded, c.gather.few, c.gather.full = make(chan struct{}, 1), gatherFew, max(1, cfg.maxAppend)
+	c.gather.spawn = func(f func()) error { return c.spawn(&c.ops, f) }
 	c.closing, c.cancel = context.WithCancelCause(context.Background())
 	c.machine.closing = c.closing.Done()
 

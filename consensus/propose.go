@@ -24,10 +24,32 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
+	result, err := c.hand(ctx, data)
+	if err != nil {
+		return Result{}, fmt.Errorf("propose: %w", err)
+	}
+	return result, nil
+}
+
+// hand gives raft a proposal, at once or with others, and waits for the answer.
+func (c *Consensus) hand(ctx context.Context, data []byte) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, context.Cause(ctx)
+	}
+	if len(data) > gatherBytes {
+		return c.handAlone(ctx, data)
+	}
+	result, handed, err := c.gather.propose(ctx, &gathered{data: data, timeout: c.cfg.ProposeTimeout, apply: c.raft().Apply})
+	if !handed {
+		return Result{}, withdrawn(ctx)
+	}
+	return result, outcome(ctx, err)
+}
+
+func (c *Consensus) handAlone(ctx context.Context, data []byte) (Result, error) {
 	got := make(chan Result, 1)
 	err := c.ask(ctx, func() error {
-		f, done := c.hand(data)
-		defer done()
+		f := c.raft().Apply(data, c.cfg.ProposeTimeout)
 		if err := f.Error(); err != nil {
 			return proposed(err)
 		}
@@ -35,17 +57,9 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 		return nil
 	})
 	if err != nil {
-		return Result{}, fmt.Errorf("propose: %w", err)
+		return Result{}, err
 	}
 	return <-got, nil
-}
-
-// hand gives raft a proposal, at once or with others. done is to be called when the future is answered.
-func (c *Consensus) hand(data []byte) (f raft.ApplyFuture, done func()) {
-	if len(data) > gatherBytes {
-		return c.raft().Apply(data, c.cfg.ProposeTimeout), func() {}
-	}
-	return c.gather.propose(&gathered{data: data, timeout: c.cfg.ProposeTimeout, apply: c.raft().Apply}), c.gather.done
 }
 
 // Barrier waits until everything committed before the call is applied here. Only the leader can.
