@@ -186,22 +186,25 @@ func (ls *lines) run(ctx context.Context, l *line) error {
 	ctx, end := context.WithCancelCause(ctx)
 	l.opened(func() { end(errLineOver) })
 	var wg sync.WaitGroup
-	wg.Go(func() { end(l.write(ctx, conn)) })
+	wg.Go(func() { end(l.write(ctx, conn, ls.s.b.Limits.WriteTimeout)) })
 	end(l.listen(ctx, conn))
 	wg.Wait()
 	_ = conn.CloseNow() // nobody waits for it any more
 	return context.Cause(ctx)
 }
 
-// write sends what waits, as much at a time as has come meanwhile.
-func (l *line) write(ctx context.Context, conn *websocket.Conn) error {
+// write sends what waits, as much at a time as has come meanwhile. An agent that takes nothing for longer than patience has left the line.
+func (l *line) write(ctx context.Context, conn *websocket.Conn, patience time.Duration) error {
 	idle := time.NewTicker(lineIdle)
 	defer idle.Stop()
 	seen := uint64(0)
 	for {
 		runtime.Gosched() // those who are ready to ask do it now, and share the message
 		if message := l.take(); len(message) > 0 {
-			if err := conn.Write(ctx, websocket.MessageBinary, message); err != nil {
+			bounded, cancel := context.WithTimeout(ctx, patience)
+			err := conn.Write(bounded, websocket.MessageBinary, message)
+			cancel()
+			if err != nil {
 				return err
 			}
 			continue

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
@@ -106,6 +107,30 @@ func TestLineIsGivenUpWhenSilent(t *testing.T) {
 		if _, _, err := ls.ask(t.Context(), "s1:4647", ping); err != nil {
 			t.Errorf("by a new line: %v", err)
 		}
+	})
+}
+
+// TestLineThatTakesNothingEnds: nobody waits behind a message that the other agent does not read.
+func TestLineThatTakesNothingEnds(t *testing.T) {
+	runHerd(t, func(t *testing.T, h *herd) {
+		over := make(chan struct{})
+		deaf := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if conn, err := websocket.Accept(w, r, nil); err == nil {
+				<-over
+				_ = conn.CloseNow()
+			}
+		})}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = deaf.Serve(h.net.Listen("deaf:4647")) })
+		s := h.agents["s2"].server
+		began := time.Now()
+		_, sent, err := s.lines.ask(t.Context(), "deaf:4647", lineRequest{method: put, uri: "/v1/jobs", body: make([]byte, maxLineBody)})
+		if took := time.Since(began); err == nil || !sent || took != s.b.Limits.WriteTimeout {
+			t.Errorf("sent %v, %v after %s, want an error after %s", sent, err, took, s.b.Limits.WriteTimeout)
+		}
+		close(over)
+		_ = deaf.Close()
+		wg.Wait()
 	})
 }
 
