@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/drover-io/drover/sched"
@@ -13,8 +14,11 @@ import (
 const (
 	// maxIdle bounds how long the leader waits before it looks again although nothing changed: a net under every missed wake.
 	maxIdle = 10 * time.Second
-	// garbageEvery is how often garbage is looked for.
-	garbageEvery = time.Minute
+	// garbageEvery is how often garbage is looked for, also by a leader that is never done: a fleet whose copies fail and are replaced all the
+	// time leaves rows behind that each look at its jobs reads.
+	garbageEvery = 10 * time.Second
+	// garbageRests is how many times as long as a look took the next one waits at least.
+	garbageRests = 20
 )
 
 // decide is the leader's loop: observe a whole picture, decide, commit, wait until something changed or a time asked for. No
@@ -49,7 +53,7 @@ type decider struct {
 	opts   sched.Options
 	cursor sched.Cursor
 	guard  sched.Guard
-	swept  int64 // cluster time of the last look for garbage
+	sweep  int64 // cluster time of the next look for garbage
 	vain   int   // passes in a row of which the referee dropped everything
 
 	lossSeen   lossSeen // at the last look for lost nodes
@@ -114,14 +118,34 @@ func (d *decider) pass(ctx context.Context) (busy bool, wake int64, err error) {
 		d.count(append(judged, placed...))
 	}
 	d.cursor, wake = next, earliest(wake, later)
-	if len(cmds) == 0 && now-d.swept > int64(garbageEvery) {
-		d.swept = now
-		cmds, _ = sched.Garbage(store.Snapshot(), now)
-		if _, err := d.commitAll(ctx, cmds); err != nil {
-			return false, 0, fmt.Errorf("collect garbage: %w", err)
-		}
+	swept, err := d.collect(ctx, now)
+	if err != nil {
+		return false, 0, fmt.Errorf("collect garbage: %w", err)
 	}
-	return len(cmds) > 0, wake, nil
+	return len(cmds) > 0 || swept, earliest(wake, d.sweep), nil
+}
+
+// collect removes garbage when it is time to look for some. What is more than fits into one entry goes soon after.
+func (d *decider) collect(ctx context.Context, now int64) (some bool, err error) {
+	if now < d.sweep {
+		return false, nil
+	}
+	start := time.Now()
+	cmds, wake := sched.Garbage(d.s.store.Snapshot(), now)
+	took := time.Since(start)
+	results, err := d.commitAll(ctx, cmds)
+	more := wake == now && slices.ContainsFunc(results, func(r any) bool { return r != any(state.CollectGarbageResult{}) })
+	d.sweep = now + int64(restAfterLook(took, more))
+	return len(cmds) > 0, err
+}
+
+// restAfterLook is how long no garbage is looked for after a look that took so long. more: it found more than one entry removes, and the
+// entry removed some.
+func restAfterLook(took time.Duration, more bool) time.Duration {
+	if more {
+		return garbageRests * took
+	}
+	return max(garbageEvery, garbageRests*took)
 }
 
 // lossSeen is what a look for lost nodes depends on, beside the time.

@@ -48,3 +48,20 @@ type address string
 
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
+
+// TestGarbageIsLookedForAsItCosts: what is too much for one entry goes soon after, and a look that takes long is seldom.
+func TestGarbageIsLookedForAsItCosts(t *testing.T) {
+	for _, c := range []struct {
+		took time.Duration
+		more bool
+		want time.Duration
+	}{
+		{time.Millisecond, false, garbageEvery},
+		{time.Second, false, garbageRests * time.Second},
+		{time.Millisecond, true, garbageRests * time.Millisecond},
+	} {
+		if got := restAfterLook(c.took, c.more); got != c.want {
+			t.Errorf("after %s, more %v: rest %s, want %s", c.took, c.more, got, c.want)
+		}
+	}
+}

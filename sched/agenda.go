@@ -46,10 +46,11 @@ type dueJob struct {
 	key state.JobKey
 }
 
-// want is what a group of a job waits for. Wants of one kind of node stand together, the one that asks for the least cpu first.
+// want is what a group of a job waits for. Wants of one kind of node stand together, the one that asks for the least cpu first, and
+// of those the one that asks for the least memory, then disk.
 type want struct {
 	terms string
-	cpu   int // MHz; 0 where it depends on the node
+	res   room // none where it depends on the node
 	key   state.JobKey
 	ask   *ask
 }
@@ -69,8 +70,8 @@ func newAgenda() agenda {
 			return cmp.Or(cmp.Compare(a.at, b.at), compareKeys(a.key, b.key)) < 0
 		}, opts),
 		wants: btree.NewBTreeGOptions(func(a, b want) bool {
-			return cmp.Or(strings.Compare(a.terms, b.terms), cmp.Compare(a.cpu, b.cpu), compareKeys(a.key, b.key),
-				strings.Compare(a.group(), b.group())) < 0
+			return cmp.Or(strings.Compare(a.terms, b.terms), cmp.Compare(a.res.CPU, b.res.CPU), cmp.Compare(a.res.MemoryMB, b.res.MemoryMB),
+				cmp.Compare(a.res.DiskMB, b.res.DiskMB), compareKeys(a.key, b.key), strings.Compare(a.group(), b.group())) < 0
 		}, opts),
 		homes: btree.NewBTreeGOptions(func(a, b home) bool {
 			return cmp.Or(strings.Compare(a.node, b.node), compareKeys(a.key, b.key)) < 0
@@ -91,11 +92,28 @@ func (w want) group() string {
 }
 
 func wantOf(key state.JobKey, a *ask) want {
-	w := want{terms: a.terms, cpu: a.res.CPU, key: key, ask: a}
+	w := want{terms: a.terms, res: a.res, key: key, ask: a}
 	if a.byNode {
-		w.cpu = 0
+		w.res = room{}
 	}
 	return w
+}
+
+// beyond is where to go on looking when no node has what this want asks for, past all that ask for as much: however many jobs ask for
+// too much of the same, one of them is looked at.
+func (w want) beyond(most room) (next want, some bool) {
+	next = want{terms: w.terms, res: w.res}
+	switch {
+	case w.res.CPU > most.CPU:
+		next.res.CPU = math.MaxInt
+	case w.res.MemoryMB > most.MemoryMB:
+		next.res.MemoryMB = math.MaxInt
+	case w.res.DiskMB > most.DiskMB:
+		next.res.DiskMB = math.MaxInt
+	default:
+		return want{}, false
+	}
+	return next, true
 }
 
 // clone returns an agenda that may be changed while a is kept.
@@ -185,7 +203,6 @@ func (a agenda) ready(gained []opening, now int64, yield func(state.JobKey)) {
 		yield(d.key)
 		return true
 	})
-	most := math.MinInt
 	var open []opening
 	for _, n := range gained {
 		a.homes.Ascend(home{node: n.node.ID}, func(h home) bool {
@@ -196,27 +213,27 @@ func (a agenda) ready(gained []opening, now int64, yield func(state.JobKey)) {
 			return true
 		})
 		if n.takesWork(now) {
-			open, most = append(open, n), max(most, n.free.CPU)
+			open = append(open, n)
 		}
 	}
 	if len(open) > 0 {
-		a.eachWant(open, most, yield)
+		a.eachWant(open, yield)
 	}
 }
 
-// eachWant calls yield with the jobs that wait for a node, of those that suit one of some nodes and ask for no more cpu than most, and
-// fit there.
-func (a agenda) eachWant(nodes []opening, most int, yield func(state.JobKey)) {
+// eachWant calls yield with the jobs that wait for a node, of those that suit one of some nodes and fit there.
+func (a agenda) eachWant(nodes []opening, yield func(state.JobKey)) {
 	terms, begun := "", false
 	var suiting []opening // nodes that suit the terms
+	var most room         // that any of them has of each
 	for from, more := (want{}), true; more; {
 		more = false
 		a.wants.Ascend(from, func(w want) bool {
 			if !begun || w.terms != terms {
 				terms, begun, suiting = w.terms, true, suitingNodes(w.ask, nodes)
+				most = mostOf(suiting)
 			}
-			if len(suiting) == 0 || w.cpu > most {
-				from, more = want{terms: terms, cpu: math.MaxInt}, true // none of these terms will do: on to the next ones
+			if from, more = w.beyond(most); more {
 				return false
 			}
 			for _, n := range suiting {
@@ -228,6 +245,15 @@ func (a agenda) eachWant(nodes []opening, most int, yield func(state.JobKey)) {
 			return true
 		})
 	}
+}
+
+// mostOf is the most of each that one of some nodes has free, less than nothing when there is none.
+func mostOf(nodes []opening) room {
+	most := room{CPU: math.MinInt, MemoryMB: math.MinInt, DiskMB: math.MinInt}
+	for _, n := range nodes {
+		most.CPU, most.MemoryMB, most.DiskMB = max(most.CPU, n.free.CPU), max(most.MemoryMB, n.free.MemoryMB), max(most.DiskMB, n.free.DiskMB)
+	}
+	return most
 }
 
 // suitingNodes asks each class once.
