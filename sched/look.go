@@ -109,7 +109,9 @@ func (lk *look) keepFor(affinity float64) int {
 
 // add makes a bucket.
 func (lk *look) add(affinity float64, values []string) *bucket {
-	b := &bucket{keep: lk.keepFor(affinity), wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}, at: -1, kept: lk.view.ledger.memory.buffer()}
+	b := &bucket{wish: wishScore{affinity: affinity}, values: values, best: candidate{score: none}, at: -1, kept: lk.view.ledger.memory.buffer()}
+	b.keep = lk.keepFor(affinity)
+	b.most = max(2*b.keep, leastCut*lk.view.ledger.firstLook)
 	lk.queue.buckets = append(lk.queue.buckets, b)
 	for i, v := range values {
 		lk.sharing[i][v] = append(lk.sharing[i][v], b)

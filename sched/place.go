@@ -83,6 +83,7 @@ type placer struct {
 const (
 	firstLook = 128
 	lookMore  = 8
+	leastCut  = 4 // times firstLook: a bucket that has fewer candidates is not cut before it is full
 )
 
 // newPlacer looks at every node, for so many copies, or has another one's look brought up to date.
@@ -98,9 +99,7 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	if p.fresh {
 		p.fill(true)
 		p.unnamed = a.unnamedValues(p.queue.buckets)
-		for _, b := range p.queue.buckets {
-			b.heap = make([]candidate, 0, min(copies, len(b.kept))) // each copy leaves its node with another score
-		}
+		p.makeHeaps(copies)
 		p.touched = make([]int, 0, copies+there)
 		if p.fresh = false; p.key != "" {
 			l.memory.keep(p.key, p.look)
@@ -113,6 +112,16 @@ func (l *ledger) newPlacer(a *ask, u *usage, salt uint64, copies int) *placer {
 	}
 	p.queue.arrange()
 	return p
+}
+
+// makeHeaps has room for what so many copies change: each leaves its node with another score.
+func (p *placer) makeHeaps(copies int) {
+	if len(p.ask.spreads) > 0 {
+		copies = copies*5/4/max(1, len(p.queue.buckets)) + 1
+	}
+	for _, b := range p.queue.buckets {
+		b.heap = make([]candidate, 0, min(copies, len(b.kept)))
+	}
 }
 
 // renew writes candidates for the nodes that have changed since the look, or that say what only held of the job before, and for those
@@ -210,8 +219,15 @@ func (p *placer) scan(first bool) {
 const sampleEvery = 17
 
 // sample tells each bucket, by what a few nodes score, what it need not be offered: so few are better than that as it is filled with, more
-// or less.
+// or less. Buckets that are too small to be cut are better off without.
 func (p *placer) sample() {
+	buckets := 1
+	if p.table != nil {
+		buckets = len(p.table.byName) // 0 for wishes that nobody had before
+	}
+	if len(p.ledger.rows) <= leastCut*p.ledger.firstLook*buckets {
+		return
+	}
 	every := p.ledger.sampleEvery
 	p.glance(every)
 	for _, b := range p.queue.buckets {
@@ -288,7 +304,7 @@ func (p *placer) current(c candidate) bool {
 func (p *placer) lookAgain() {
 	p.queue.keep *= lookMore
 	for _, b := range p.queue.buckets {
-		b.keep = p.queue.keep
+		b.keep, b.most = p.queue.keep, 2*p.queue.keep
 		b.kept, b.heap, b.best.score = p.ledger.memory.buffer(), b.heap[:0], none
 	}
 	p.fill(false)

@@ -78,6 +78,7 @@ type bucket struct {
 	wish   wishScore
 	values []string    // one for each spread
 	keep   int         // candidates that it is filled with
+	most   int         // it is cut when it has so many
 	peers  *peers      // nil where there are none
 	kept   []candidate // of the last look at every node, the best first
 	heap   []candidate // written down since, the best one first
@@ -98,10 +99,10 @@ type wishScore struct {
 func (w wishScore) sum() float64 { return w.affinity + w.spread + w.forgiven }
 
 // offer fills a bucket. It is called for those that are better than the best that was not kept, in ID order,
-// and goes through what it has when that is twice as many.
+// and goes through what it has when that is far too many.
 func (b *bucket) offer(c candidate) {
 	b.kept = append(b.kept, c)
-	if len(b.kept) >= 2*b.keep {
+	if len(b.kept) >= b.most {
 		b.cut()
 	}
 }
@@ -147,8 +148,8 @@ func (b *bucket) filled(m *memory) {
 	for _, c := range cs {
 		best, worst = max(best, c.score), min(worst, c.score)
 	}
-	from, width := best, max(best-worst, math.SmallestNonzeroFloat64)
-	drawer := func(c candidate) int { return int((from - c.score) / width * float64(len(cs)-1)) }
+	from, scale := best, float64(len(cs)-1)/max(best-worst, 1e-300)
+	drawer := func(c candidate) int { return int((from - c.score) * scale) }
 	m.drawers = append(m.drawers[:0], make([]int32, len(cs)+1)...)
 	places := m.drawers // where a drawer's next candidate goes; where the drawer ends, in the end
 	for _, c := range cs {

@@ -19,6 +19,7 @@ func TestABucketKeepsTheBest(t *testing.T) {
 			all = append(all, candidate{pos: pos, score: s})
 		}
 		b := &bucket{keep: rapid.IntRange(1, 40).Draw(t, "keep"), best: candidate{score: none}}
+		b.most = rapid.IntRange(b.keep+1, 3*b.keep+1).Draw(t, "most")
 		sampled := rapid.Bool().Draw(t, "sampled")
 		if sampled {
 			for i := 0; i < len(all); i += 3 {
