@@ -30,7 +30,7 @@ func main() {
 	nodes := flag.String("nodes", "1000,5000,10000", "sizes of the fleet")
 	only := flag.String("shape", strings.Join(shapes, ","), "shapes of the jobs")
 	counts := flag.String("count", "1,10,100,1000", "copies of a job; there are 10,000 in all")
-	runs := flag.Int("runs", 3, "times that each row is measured; the median stands")
+	runs := flag.Int("runs", 5, "times that each row is measured; the median stands")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to, of everything and not of the planner alone")
 	flag.Parse()
 	if flag.NArg() > 0 || *runs < 1 {
