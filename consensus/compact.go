@@ -28,7 +28,7 @@ func compactLog(path string, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	free := bolt.free()
+	free := int64(bolt.Stats().FreeAlloc)
 	if err := bolt.Close(); err != nil {
 		return fmt.Errorf("close raft log %s: %w", path, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bberrors "go.etcd.io/bbolt/errors"
 )
@@ -47,8 +48,8 @@ func openStore(cfg Config, stalled func(error)) (logStore, error) {
 	return &watchedStore{logStore: s, limit: cfg.StallAfter, stalled: stalled}, nil
 }
 
-func openBolt(path string, wait time.Duration, noSync bool) (*boltLog, error) {
-	bolt, err := openBoltLog(path, boltOptions(wait), noSync)
+func openBolt(path string, wait time.Duration, noSync bool) (*raftboltdb.BoltStore, error) {
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(wait), NoSync: noSync})
 	if errors.Is(err, bberrors.ErrTimeout) {
 		return nil, fmt.Errorf("open raft log %s: %w: is an agent running with this data directory?", path, ErrLocked)
 	}
