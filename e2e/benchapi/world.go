@@ -14,6 +14,7 @@ const (
 	worldNodes = 5000
 	worldCount = 1000 // copies of each job
 	worldTerm  = 1
+	maxTries   = 5 // to find IDs that are free
 )
 
 // world is a state that is built by the commands of a cluster's log, without a cluster.
@@ -81,8 +82,15 @@ func (w *world) place(i int) error {
 		cmd.Nodes = append(cmd.Nodes, w.nodes[(i*worldCount+k)%len(w.nodes)])
 	}
 	cmd.Records = []state.PlanRecord{rec}
-	if _, err := w.do(cmd); err != nil {
-		return err
+	for placed := 0; placed == 0; cmd.Seed[3]++ { // now and then an ID is taken, and a leader plans anew
+		got, err := w.do(cmd)
+		if err != nil {
+			return err
+		}
+		placed = got.(state.PlanResult).Placed
+		if placed == 0 && cmd.Seed[3] == maxTries {
+			return fmt.Errorf("job %s is not placed: %+v", j.ID, got)
+		}
 	}
 	report := state.Report{Time: w.now}
 	for a := range w.store.Snapshot().AllocsByJob(j.Namespace, j.ID) {
