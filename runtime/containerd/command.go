@@ -86,7 +86,8 @@ func (d *Driver) runCommand(ctx context.Context, task client.Task, c *command) (
 	if err != nil {
 		return -1, err
 	}
-	begin, cancel := context.WithTimeout(ctx, createTimeout)
+	// A user who goes does not break off the start: what the daemon began would run, and nobody would know when to end it.
+	begin, cancel := context.WithTimeout(c.ctx, createTimeout)
 	defer cancel()
 	begun := sync.OnceFunc(func() { close(c.started) })
 	defer begun()
@@ -94,11 +95,16 @@ func (d *Driver) runCommand(ctx context.Context, task client.Task, c *command) (
 		return -1, explain(err, "make a command in container %s", c.name)
 	}
 	defer c.remove(ctx)
-	exits, err := c.process.Wait(ctx)
+	watching, unwatch := context.WithCancel(c.ctx)
+	defer unwatch()
+	exits, err := c.process.Wait(watching)
 	if err != nil {
 		return -1, explain(err, "wait for a command in container %s", c.name)
 	}
 	if err := c.process.Start(begin); err != nil {
+		if begin.Err() != nil {
+			c.kill(exits) // it may have been started since
+		}
 		return c.notStarted(err)
 	}
 	begun()
@@ -111,13 +117,13 @@ func (d *Driver) runCommand(ctx context.Context, task client.Task, c *command) (
 	case st := <-exits:
 		code, _, err := st.Result()
 		if err != nil {
-			c.kill(ctx, nil)
+			c.kill(exits)
 			return -1, explain(err, "wait for a command in container %s", c.name)
 		}
 		c.drain()
 		return int(code), nil
 	case <-ctx.Done():
-		c.kill(ctx, exits)
+		c.kill(exits)
 		return -1, context.Cause(ctx)
 	}
 }
@@ -257,9 +263,9 @@ func (c *command) resizes(ctx context.Context, over <-chan struct{}) {
 	}
 }
 
-// kill ends the command and what came of it.
-func (c *command) kill(ctx context.Context, exits <-chan client.ExitStatus) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killedWithin)
+// kill ends the command and what came of it. exits is closed, or says how the command ended.
+func (c *command) kill(exits <-chan client.ExitStatus) {
+	ctx, cancel := context.WithTimeout(c.ctx, killedWithin)
 	defer cancel()
 	_ = c.process.Kill(ctx, syscall.SIGKILL) // ended already is as good
 	_ = runtime.KillMarked(ctx, c.mark)      // what hangs in the kernel dies later

@@ -102,6 +102,14 @@ func testAbandonedCommand(t *testing.T, h *host) {
 	if n := marked(mark); n != 0 {
 		t.Errorf("%d processes are left", n)
 	}
+	for left := time.Duration(0); left < 200*time.Millisecond; left += 10 * time.Millisecond { // also one who goes while it is started
+		brief, gone := context.WithTimeout(t.Context(), left)
+		_, err := d.Exec(brief, spec, runtime.Command{Args: []string{"/bin/probe", "hide"}, Stdout: io.Discard, Stderr: io.Discard})
+		gone()
+		if n := marked(mark); n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("its user left after %s: %d processes are left, %v", left, n, err)
+		}
+	}
 	wg.Go(func() {
 		_, _ = d.Exec(t.Context(), spec, runtime.Command{Args: []string{"/bin/probe", "hide"}, Stdout: io.Discard, Stderr: io.Discard})
 	})
