@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // dataVersion is the format of the data directory that this agent writes.
@@ -34,6 +35,10 @@ type DataDir struct {
 
 	mu sync.Mutex
 	id Identity
+
+	space   sync.Mutex
+	askedAt time.Time // for the free space; the zero value for never
+	full    error     // what came of it
 }
 
 // OpenDataDir makes the directory if need be (mode 0700: raft's log holds what jobs hold), locks it, and reads who this agent is.
@@ -134,9 +139,22 @@ func (d *DataDir) Close() error {
 	return err
 }
 
+// spaceEvery is how often the file system is asked for its free space at most. In that time the fastest disks fill a part of maxFloor;
+// asking for each write would be a fortieth of what a leader has to do for it.
+const spaceEvery = 100 * time.Millisecond
+
 // Writable says why nothing more should be written here; nil when there is room. What is kept free is for what must be written all
 // the same: an error from the disk in the middle of raft's log is worse than a refused job.
 func (d *DataDir) Writable() error {
+	d.space.Lock()
+	defer d.space.Unlock()
+	if d.askedAt.IsZero() || time.Since(d.askedAt) >= spaceEvery {
+		d.askedAt, d.full = time.Now(), d.measure()
+	}
+	return d.full
+}
+
+func (d *DataDir) measure() error {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(d.path, &s); err != nil {
 		return fmt.Errorf("ask for the free space of %s: %w", d.path, err)

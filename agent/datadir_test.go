@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -301,6 +303,22 @@ func TestSpaceFloor(t *testing.T) {
 	}
 }
 
+// What was found of the disk's space holds for a moment, and no longer.
+func TestWritableAsksNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("nearly full")
+		d := &DataDir{path: t.TempDir(), askedAt: time.Now(), full: full}
+		time.Sleep(spaceEvery - 1)
+		if err := d.Writable(); !errors.Is(err, full) {
+			t.Errorf("a moment later: %v", err)
+		}
+		time.Sleep(1)
+		if err := d.Writable(); errors.Is(err, full) {
+			t.Error("it did not ask again")
+		}
+	})
+}
+
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount a small disk")
@@ -322,6 +340,7 @@ func TestFullDisk(t *testing.T) {
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
+	d.askedAt = time.Time{} // as if it had been a while ago
 	if err := d.Writable(); err == nil || !strings.Contains(err.Error(), "nearly full") {
 		t.Errorf("full: %v", err)
 	}
