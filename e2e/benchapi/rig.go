@@ -79,7 +79,7 @@ func withRig(ctx context.Context, o options, do func(r *rig) error) (err error) 
 	return do(r)
 }
 
-// profile begins a processor profile of one of the servers' leaders, when that is asked for. What it returns waits for its end.
+// profile begins a processor profile, and ends with one of what was allocated, of one of the servers' leaders, when that is asked for. What it returns waits for its end.
 func (o options) profile(ctx context.Context, servers fleet.Servers, name string) (stop func() error) {
 	if o.profiles == "" {
 		return func() error { return nil }
@@ -93,7 +93,11 @@ func (o options) profile(ctx context.Context, servers fleet.Servers, name string
 					who = "leader"
 				}
 			}
-			return s.Profile(ctx, "profile", warmUp+o.lasts, filepath.Join(o.profiles, name+"-"+who+".pprof"))
+			file := filepath.Join(o.profiles, name+"-"+who)
+			if err := s.Profile(ctx, "profile", warmUp+o.lasts, file+".pprof"); err != nil {
+				return err
+			}
+			return s.Profile(ctx, "allocs", 0, file+"-allocs.pprof") // of everything since the server started
 		})
 	}
 	return g.Wait
