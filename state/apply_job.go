@@ -37,8 +37,7 @@ func (c RegisterJob) apply(t *tx) (any, error) {
 		j.CreateIndex = old.CreateIndex
 	}
 	t.putJob(&j)
-	version := j // and so with the same hash
-	t.next.versions.putHashed(versionKey(j.Namespace, j.ID, j.Version), &version, t.next.jobs.hashOf(rowKey(j.Namespace, j.ID)))
+	t.next.versions.putHashed(versionKey(j.Namespace, j.ID, j.Version), &j, t.next.jobs.hashOf(rowKey(j.Namespace, j.ID)))
 	t.pruneVersions(j.Namespace, j.ID)
 	return registered(&j, true), nil
 }

@@ -86,7 +86,10 @@ type EventBatch struct {
 
 // eventsBetween is what an entry changed, from its list of changes: rows in the order of their first change, each once.
 func eventsBetween(prev *before, next *Snapshot, c *changes) []Event {
-	b := eventBuilder{prev: prev, next: next, seen: map[string]bool{}}
+	b := eventBuilder{prev: prev, next: next}
+	if c.rows() > 1 {
+		b.seen = map[string]bool{}
+	}
 	if c.meta {
 		b.cluster()
 	}
@@ -114,7 +117,7 @@ func eventsBetween(prev *before, next *Snapshot, c *changes) []Event {
 type eventBuilder struct {
 	prev   *before
 	next   *Snapshot
-	seen   map[string]bool // topic and key
+	seen   map[string]bool // topic and key; nil when only one row changed
 	events []Event
 }
 
@@ -124,6 +127,9 @@ func (b *eventBuilder) add(topic, kind, namespace, key string, p EventPayload) {
 
 // first is false for a row that has an event of this entry already.
 func (b *eventBuilder) first(topic, key string) bool {
+	if b.seen == nil {
+		return true
+	}
 	k := topic + "\x00" + key
 	again := b.seen[k]
 	b.seen[k] = true

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -62,8 +63,9 @@ func (t *tx) remember(kind string, req requested, result any) {
 	if id == "" {
 		return
 	}
-	row := &requestRow{ID: id, Kind: kind, Object: object, Index: t.index}
+	row := &requestRow{ID: strings.Clone(id), Kind: kind, Object: object, Index: t.index} // not with the text that the command was read from
 	if r, ok := result.(RegisterJobResult); ok {
+		r.Namespace, r.JobID = strings.Clone(r.Namespace), strings.Clone(r.JobID)
 		row.Register = &r
 	}
 	t.next.indexRequest(row)
