@@ -56,12 +56,12 @@ func (f *fsm) Apply(entries []consensus.Committed) []any {
 	return results
 }
 
-// untilReading is how many of the entries may be applied together: up to the next one at which the hash is to be read.
+// untilReading is how many of the commands may be applied together: up to the end of the next entry at which the hash is to be read.
 func (f *fsm) untilReading(entries []consensus.Committed) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, e := range entries {
-		if e.Index >= f.next {
+		if e.Index >= f.next && (i+1 == len(entries) || entries[i+1].Index > e.Index) {
 			return i + 1
 		}
 	}

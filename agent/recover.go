@@ -19,9 +19,9 @@ var _ api.Recovery = (*server)(nil)
 const (
 	// surveyTimeout bounds one question to another server.
 	surveyTimeout = 2 * time.Second
-	// maxInDoubt is how many entries in doubt are described.
+	// maxInDoubt is how many commands in doubt are described.
 	maxInDoubt = 20
-	// maxInDoubtRead bounds how many are counted.
+	// maxInDoubtRead bounds how many entries are looked through to count them.
 	maxInDoubtRead = 100_000
 )
 

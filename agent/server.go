@@ -119,12 +119,13 @@ func (s *server) close() error {
 
 // commit proposes a command and returns what applying it answered. Only the leader can.
 func (s *server) commit(ctx context.Context, cmd state.Command) (value any, index uint64, err error) {
-	data, err := state.Encode(state.Columnar(cmd, s.store.Snapshot().Level()))
+	level := s.store.Snapshot().Level()
+	data, err := state.EncodeFor(cmd, level)
 	if err != nil {
 		return nil, 0, err
 	}
 	start := time.Now()
-	res, err := s.raft.Propose(ctx, data)
+	res, err := s.raft.ProposeShared(ctx, state.ShareKey(cmd, level), data)
 	if err != nil {
 		s.a.metrics.committed(start, commitFailed)
 		return nil, 0, s.explain(err)

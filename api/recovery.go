@@ -25,7 +25,7 @@ type RecoveryView struct {
 	InTouch     int64            // when this server last led or heard of a leader, by its wall clock in nanoseconds; 0 when it does not know
 	Led         bool             // it was the leader then
 	Servers     []RecoveryServer // of the configuration, and others that answer
-	InDoubt     []InDoubt        // newest entries behind CommitIndex, oldest first, at most 20
+	InDoubt     []InDoubt        // newest commands behind CommitIndex, oldest first, at most 20; some may share an entry
 	InDoubtAll  int              // how many there are
 	Risks       []string         // what is kept and what may be lost, one sentence each
 	Refusals    []string         // why recovering from here is wrong; it is refused unless forced
@@ -53,9 +53,9 @@ type RecoveryServer struct {
 	Newer     bool // its log is newer than that of the server asked
 }
 
-// InDoubt is an entry that is not known to be committed.
+// InDoubt is a command in the log that is not known to be committed.
 type InDoubt struct {
-	Index       uint64
+	Index       uint64 // of its entry
 	Description string
 }
 

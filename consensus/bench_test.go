@@ -74,14 +74,15 @@ func benchCluster(b *testing.B, tune func(*Config)) (leader *Consensus, all []*C
 	return nil, nil
 }
 
-// BenchmarkPropose proposes entries of 1 KB from so many goroutines. TMPDIR names the disk.
+// BenchmarkPropose proposes commands of 1 KB from so many goroutines, in entries of their own and shared. TMPDIR names the disk.
 func BenchmarkPropose(b *testing.B) {
 	for _, proposers := range []int{1, 64, 256} {
-		b.Run(fmt.Sprint(proposers), func(b *testing.B) { benchPropose(b, proposers, 1024, nil) })
+		b.Run(fmt.Sprint(proposers), func(b *testing.B) { benchPropose(b, proposers, 1024, false, nil) })
+		b.Run(fmt.Sprintf("%d/shared", proposers), func(b *testing.B) { benchPropose(b, proposers, 1024, true, nil) })
 	}
 }
 
-func benchPropose(b *testing.B, proposers, size int, tune func(*Config)) {
+func benchPropose(b *testing.B, proposers, size int, share bool, tune func(*Config)) {
 	l, _ := benchCluster(b, tune)
 	var mu sync.Mutex
 	var took []time.Duration
@@ -91,12 +92,16 @@ func benchPropose(b *testing.B, proposers, size int, tune func(*Config)) {
 	b.ResetTimer()
 	left.Store(int64(b.N))
 	start := time.Now()
-	for range proposers {
+	for i := range proposers {
+		key := ""
+		if share {
+			key = fmt.Sprint(i)
+		}
 		wg.Go(func() {
 			var mine []time.Duration
 			for left.Add(-1) >= 0 {
 				begun := time.Now()
-				if _, err := l.Propose(context.Background(), make([]byte, size)); err != nil {
+				if _, err := l.ProposeShared(context.Background(), key, make([]byte, size)); err != nil {
 					b.Error(err)
 					return
 				}
@@ -138,6 +143,6 @@ func BenchmarkFollowerHears(b *testing.B) {
 // BenchmarkMaxAppend is what the number of entries that share one write is worth.
 func BenchmarkMaxAppend(b *testing.B) {
 	for _, most := range []int{16, 64, 128, 256, 512} {
-		b.Run(fmt.Sprint(most), func(b *testing.B) { benchPropose(b, 256, 1024, func(c *Config) { c.maxAppend = most }) })
+		b.Run(fmt.Sprint(most), func(b *testing.B) { benchPropose(b, 256, 1024, false, func(c *Config) { c.maxAppend = most }) })
 	}
 }

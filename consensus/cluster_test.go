@@ -299,7 +299,8 @@ func (ld *load) write(w int, pause time.Duration) {
 }
 
 func (ld *load) one(s *server, text string) {
-	_, err := s.Propose(context.Background(), []byte(text))
+	writer, _, _ := strings.Cut(text, "-")
+	_, err := s.ProposeShared(context.Background(), writer, []byte(text))
 	ld.mu.Lock()
 	defer ld.mu.Unlock()
 	switch {

@@ -27,7 +27,8 @@ type FSM interface {
 	Restore(r io.Reader) error
 }
 
-// Committed is one committed command of the log.
+// Committed is one committed command of the log. Commands that share an entry, see ProposeShared, have the same index and come right
+// behind each other in one call of FSM.Apply: what they lead to is to be seen all at once.
 type Committed struct {
 	Index uint64
 	Term  uint64

@@ -34,7 +34,8 @@ type Consensus struct {
 	trans   *transport
 	opened  time.Time
 	founded chan struct{} // has something in it after Bootstrap
-	gather  gatherer      // small proposals
+	alone   gatherer      // small proposals that have an entry of their own
+	shared  gatherer      // small proposals that may share one
 
 	closing context.Context // ends when Close begins
 	cancel  context.CancelCauseFunc
@@ -70,8 +71,10 @@ func open(cfg Config) (*Consensus, error) {
 	log := cfg.Logger.Named("raft")
 	cfg.Logger = log
 	c := &Consensus{cfg: cfg, log: log, machine: &machine{fsm: cfg.FSM}, opened: time.Now(), subs: map[chan struct{}]struct{}{}}
-	c.founded, c.gather.few, c.gather.full = make(chan struct{}, 1), gatherFew, max(1, cfg.maxAppend)
-	c.gather.spawn = func(f func()) error { return c.spawn(&c.ops, f) }
+	c.founded = make(chan struct{}, 1)
+	spawn := func(f func()) error { return c.spawn(&c.ops, f) }
+	c.alone = gatherer{few: gatherFew, full: max(1, cfg.maxAppend), spawn: spawn}
+	c.shared = gatherer{few: gatherShared, full: max(1, cfg.maxAppend), pause: gatherPause, spawn: spawn}
 	c.closing, c.cancel = context.WithCancelCause(context.Background())
 	c.machine.closing = c.closing.Done()
 

@@ -19,6 +19,8 @@
 //	ErrBusy, ErrTooLarge
 //	ErrUnknownOutcome    it may be committed now, later or never (ErrTimeout and ErrLeadershipLost are kinds of it)
 //
+// Commands proposed with ProposeShared may share an entry, and so an index: FSM.Apply is handed them in one call.
+//
 // Leadership is a context: WhileLeader compares terms, not booleans, so a leadership lost and regained between two looks still
 // ends the first term's work before the second's begins.
 package consensus

@@ -41,18 +41,30 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 		m.committed()
 	}
 	results, entries := make([]any, len(logs)), make([]Committed, 0, len(logs))
-	for _, l := range logs {
-		m.growth.add(len(l.Data))
-		if l.Type == raft.LogCommand {
-			entries = append(entries, Committed{Index: l.Index, Term: l.Term, Data: l.Data})
+	counts := make([]int, len(logs)) // of commands
+	for i, l := range logs {
+		if l.Type != raft.LogCommand {
+			m.growth.add(len(l.Data))
+			continue
 		}
+		shared := commands(l)
+		for _, data := range shared {
+			m.growth.add(len(data))
+			entries = append(entries, Committed{Index: l.Index, Term: l.Term, Data: data})
+		}
+		counts[i] = len(shared)
 	}
 	if len(entries) > 0 {
 		applied := m.fsm.Apply(entries)
-		for i, l := range logs {
-			if l.Type == raft.LogCommand {
-				results[i], applied = applied[0], applied[1:]
+		for i, n := range counts {
+			switch n {
+			case 0:
+			case 1:
+				results[i] = applied[0]
+			default:
+				results[i] = applied[:n:n]
 			}
+			applied = applied[n:]
 		}
 	}
 	m.applied.Store(logs[len(logs)-1].Index)

@@ -39,10 +39,10 @@ func TestGather(t *testing.T) {
 		propose := func(texts ...string) {
 			for _, text := range texts {
 				wg.Go(func() {
-					got, handed, err := g.propose(t.Context(), &gathered{data: []byte(text), timeout: time.Second, apply: func(data []byte, _ time.Duration) raft.ApplyFuture {
+					got, handed, err := g.propose(t.Context(), &gathered{data: []byte(text), timeout: time.Second, apply: func(l raft.Log, _ time.Duration) raft.ApplyFuture {
 						mu.Lock()
 						defer mu.Unlock()
-						flying = append(flying, answer{data: string(data), done: make(chan error)})
+						flying = append(flying, answer{data: string(l.Data), done: make(chan error)})
 						return flying[len(flying)-1]
 					}})
 					if !handed || err == nil && got.Value != text {
@@ -110,9 +110,9 @@ func TestGatherForgetsWhoLeft(t *testing.T) {
 			return nil
 		}}
 		propose := func(ctx context.Context, text string) (bool, error) {
-			_, handed, err := g.propose(ctx, &gathered{data: []byte(text), apply: func(data []byte, _ time.Duration) raft.ApplyFuture {
-				handedIn = append(handedIn, string(data))
-				return answer{data: string(data), done: land}
+			_, handed, err := g.propose(ctx, &gathered{data: []byte(text), apply: func(l raft.Log, _ time.Duration) raft.ApplyFuture {
+				handedIn = append(handedIn, string(l.Data))
+				return answer{data: string(l.Data), done: land}
 			}})
 			return handed, err
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// entryWeight is what an entry counts for beside its bytes: it takes room in the file and time to read, however small it is.
+	// entryWeight is what a command counts for beside its bytes: it takes room in the file and time to read, however small it is.
 	entryWeight = 512
 	// timesSnapshot is how many times the last snapshot's size the log grows by before the next one. Writing out a state of a million
 	// allocations takes seconds of a processor: while a million were placed, with a fourth of the size instead of twice, that was a fifth to

@@ -16,6 +16,12 @@ type Result struct {
 // Propose appends data to the log and waits until it is committed and applied here, at most Config.ProposeTimeout. The error
 // says whether it may be sent again; see the package comment. data must not be changed afterwards.
 func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
+	return c.ProposeShared(ctx, "", data)
+}
+
+// ProposeShared is Propose for a command that may share an entry of the log, and so its index, with others that are proposed at the same
+// time. Key names the object that it changes, among all that are shared: two of the same never share. With "" it has an entry of its own.
+func (c *Consensus) ProposeShared(ctx context.Context, key string, data []byte) (Result, error) {
 	if len(data) > MaxProposal {
 		return Result{}, fmt.Errorf("propose %d bytes, limit %d: %w", len(data), MaxProposal, ErrTooLarge)
 	}
@@ -24,7 +30,7 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	result, err := c.hand(ctx, data)
+	result, err := c.hand(ctx, key, data)
 	if err != nil {
 		return Result{}, fmt.Errorf("propose: %w", err)
 	}
@@ -32,14 +38,18 @@ func (c *Consensus) Propose(ctx context.Context, data []byte) (Result, error) {
 }
 
 // hand gives raft a proposal, at once or with others, and waits for the answer.
-func (c *Consensus) hand(ctx context.Context, data []byte) (Result, error) {
+func (c *Consensus) hand(ctx context.Context, key string, data []byte) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, context.Cause(ctx)
 	}
 	if len(data) > gatherBytes {
 		return c.handAlone(ctx, data)
 	}
-	result, handed, err := c.gather.propose(ctx, &gathered{data: data, timeout: c.cfg.ProposeTimeout, apply: c.raft().Apply})
+	gather := &c.alone
+	if key != "" {
+		gather = &c.shared
+	}
+	result, handed, err := gather.propose(ctx, &gathered{key: key, data: data, timeout: c.cfg.ProposeTimeout, apply: c.raft().ApplyLog})
 	if !handed {
 		return Result{}, withdrawn(ctx)
 	}

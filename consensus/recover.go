@@ -45,7 +45,7 @@ type Entry struct {
 	Data  []byte
 }
 
-// Entries returns the commands in the log with indexes above after, at most limit of them.
+// Entries returns the commands in the log with indexes above after, those of at most limit entries.
 func (c *Consensus) Entries(after uint64, limit int) ([]Entry, error) {
 	first, err := c.logs.FirstIndex()
 	if err != nil {
@@ -56,13 +56,16 @@ func (c *Consensus) Entries(after uint64, limit int) ([]Entry, error) {
 		return nil, fmt.Errorf("read raft log: %w", err)
 	}
 	var out []Entry
-	for i := max(first, after+1); i > 0 && i <= last && len(out) < limit; i++ {
+	for i := max(first, after+1); i > 0 && i <= last && limit > 0; i++ {
 		var l raft.Log
 		if err := c.logs.GetLog(i, &l); err != nil {
 			return nil, fmt.Errorf("read entry %d of the raft log: %w", i, err)
 		}
 		if l.Type == raft.LogCommand {
-			out = append(out, Entry{Index: i, Data: l.Data})
+			limit--
+			for _, data := range commands(&l) {
+				out = append(out, Entry{Index: i, Data: data})
+			}
 		}
 	}
 	return out, nil

@@ -48,7 +48,7 @@ func (f *flood) plan(number int) []byte {
 	}
 	cmd := f.h.planCommand(record(j, index, node), ids...)
 	cmd.Time = int64(number) * int64(time.Millisecond)
-	data, err := Encode(Columnar(cmd, MaxLevel))
+	data, err := EncodeFor(cmd, MaxLevel)
 	if err != nil {
 		f.b.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // TestBatchesAreOneByOne: entries that are applied together lead to what they lead to one after the other, whatever fails between them:
-// results, rows, hashes, events with their indexes, and what is dirty and news.
+// results, rows, hashes, events with their indexes, and what is dirty and news. Some of them share an index.
 func TestBatchesAreOneByOne(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		g := &history{T: rt, store: NewStore(), twin: NewStore()}
@@ -25,7 +25,9 @@ func TestBatchesAreOneByOne(t *testing.T) {
 			if g.int("noise", 0, 19) == 0 {
 				data = append(data, '}') // what cannot be decoded
 			}
-			g.index++
+			if len(entries) == 0 || g.int("shares", 0, 3) > 0 {
+				g.index++
+			}
 			entries = append(entries, Entry{Index: g.index, Term: testTerm, Data: data})
 			g.last = cmd
 			results = append(results, g.store.Apply(g.index, testTerm, data))
@@ -47,6 +49,9 @@ func TestBatchesAreOneByOne(t *testing.T) {
 		together := NewStore()
 		for left, at := entries, 0; len(left) > 0; {
 			n := g.int("together", 1, len(left))
+			for n < len(left) && left[n].Index == left[n-1].Index {
+				n++
+			}
 			for i, got := range together.ApplyAll(left[:n]) {
 				if fmt.Sprint(got) != fmt.Sprint(results[at+i]) {
 					rt.Fatalf("entry %d: %v, one by one %v", left[i].Index, got, results[at+i])
@@ -102,7 +107,14 @@ func eventsOf(s *Store) (out []EventBatch) {
 		if next == cursor {
 			return out
 		}
-		out, cursor = append(out, batches...), next
+		for _, b := range batches {
+			if n := len(out); n > 0 && out[n-1].Index == b.Index { // applied one by one
+				out[n-1].Time, out[n-1].Events = b.Time, append(out[n-1].Events, b.Events...)
+				continue
+			}
+			out = append(out, b)
+		}
+		cursor = next
 	}
 }
 
@@ -153,5 +165,57 @@ func TestBatchWakesOnceForAll(t *testing.T) {
 	}
 	if base.Job("default", "b") != nil || base.Index() != entries[0].Index-1 {
 		t.Error("the state before was changed")
+	}
+}
+
+// TestSharedEntryIsSeenWhole: what the commands of one index lead to is seen all at once, although one fails and another is large, and so
+// are its events.
+func TestSharedEntryIsSeenWhole(t *testing.T) {
+	h := newHerd(t)
+	big := CollectGarbage{Term: testTerm, Allocs: make([]string, 2*eagerRows)}
+	index, base := h.index+1, h.snap()
+	var entries []Entry
+	for _, cmd := range []Command{
+		RegisterJob{Job: testJob("a", 1)}, StopJob{Namespace: "default", JobID: "nobody's"}, big, RegisterJob{Job: testJob("b", 1)},
+	} {
+		data, err := Encode(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, Entry{Index: index, Term: testTerm, Data: data})
+	}
+	b := batch{s: h.store}
+	for _, e := range entries {
+		b.apply(e, true)
+		if h.snap() != base {
+			t.Fatal("a part of it is seen")
+		}
+	}
+	b.commit()
+	now := h.snap()
+	if now.Index() != index || now.Job("default", "a") == nil || now.Job("default", "b") == nil {
+		t.Error("something is missing")
+	}
+	if _, failed := b.results[1].(error); !failed || len(b.results) != len(entries) {
+		t.Errorf("results %v", b.results)
+	}
+	batches, _, _ := h.store.Events(h.store.EventCursor(index))
+	if len(batches) != 1 || len(batches[0].Events) != 2 {
+		t.Errorf("%d batches of events", len(batches))
+	}
+}
+
+func TestShareKey(t *testing.T) {
+	a, b := ShareKey(RegisterJob{Job: testJob("a", 1)}, 2), ShareKey(RegisterJob{Job: testJob("b", 1)}, 2)
+	if a == "" || a == b {
+		t.Errorf("keys %q and %q", a, b)
+	}
+	for _, cmd := range everyCommand() {
+		if key := ShareKey(cmd, 2); (key == "") != (cmd.kind() != "RegisterJob") {
+			t.Errorf("%s shares as %q", cmd.kind(), key)
+		}
+	}
+	if key := ShareKey(RegisterJob{}, 2) + ShareKey(RegisterJob{Job: testJob("a", 1)}, 1); key != "" {
+		t.Errorf("no job, or one at level 1, shares as %q", key)
 	}
 }

@@ -17,7 +17,21 @@ type envelope struct {
 	Body  json.RawMessage
 }
 
-// Encode writes a command for the log. It is the door before every proposal: it validates the job or the node in the command
+// EncodeFor is Encode for the log of a cluster of a level: in the shortest form that its servers can read.
+func EncodeFor(cmd Command, level int) ([]byte, error) {
+	if level < 2 {
+		return Encode(cmd)
+	}
+	switch c := cmd.(type) {
+	case ApplyPlan:
+		return Encode(c.columnar())
+	case RegisterJob:
+		return encodePacked(c)
+	}
+	return Encode(cmd)
+}
+
+// Encode writes a command for the log, as JSON. It is the door before every proposal: it validates the job or the node in the command
 // (ErrInvalid, with every *FieldError) and refuses one larger than MaxCommandBytes (ErrLimit).
 func Encode(cmd Command) ([]byte, error) {
 	if cmd == nil {
@@ -43,6 +57,9 @@ func Encode(cmd Command) ([]byte, error) {
 func Decode(data []byte) (Command, error) {
 	if len(data) > MaxCommandBytes {
 		return nil, fmt.Errorf("command of %d bytes, at most %d: %w", len(data), MaxCommandBytes, ErrLimit)
+	}
+	if isPacked(data) {
+		return decodePacked(data)
 	}
 	if kind, level, body, ok := opened(data); ok && level >= 1 && level <= MaxLevel {
 		if cmd, err := decodeBody(kind, body); err == nil {

@@ -4,6 +4,9 @@ import "bytes"
 
 // KindOf is the kind of an encoded command, "" when data is none. It does not decode the command: it is for counting.
 func KindOf(data []byte) string {
+	if isPacked(data) {
+		return RegisterJob{}.kind()
+	}
 	rest, ok := bytes.CutPrefix(data, []byte(`{"Kind":"`))
 	if !ok {
 		return ""

@@ -1,6 +1,6 @@
 package state
 
-// Command is one change of the cluster's state, the content of one Raft entry. It carries its own times and IDs, or the seed
+// Command is one change of the cluster's state, the content of a Raft entry or a part of it. It carries its own times and IDs, or the seed
 // that they derive from, so that apply needs neither clock nor randomness. The set is closed: every command is in this file.
 type Command interface {
 	// kind is the command's name in the log.

@@ -6,7 +6,8 @@ import "slices"
 //
 // Level 1 is the first release. Level 2 adds affinities, spreads, reserved cores, thousandths of a core, memory_max and devices to
 // jobs, nodes, plans and allocations; the scheduler's configuration and node pools; the cluster's epoch and machines that change
-// their address; what tasks wrote last before they failed; reports, and the nodes of plans, in columns; and holds a leader's command against the term of its own entry.
+// their address; what tasks wrote last before they failed; reports, and the nodes of plans, in columns;
+// packed registrations, and those of several jobs in one entry; and holds a leader's command against the term of its own entry.
 const MaxLevel = 2
 
 // leveled commands say for themselves which level they need: those whose kind or some of whose fields came after level 1.

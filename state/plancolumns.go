@@ -13,14 +13,6 @@ type NodeColumns struct {
 	Generations []int64 // how much greater each is than the one before
 }
 
-// Columnar is the command as it is proposed to a cluster of a level.
-func Columnar(cmd Command, level int) Command {
-	if plan, ok := cmd.(ApplyPlan); ok && level >= 2 {
-		return plan.columnar()
-	}
-	return cmd
-}
-
 // columnar is the plan with its nodes in columns, or as it is when a node's ID is no UUID.
 func (c ApplyPlan) columnar() ApplyPlan {
 	if len(c.Nodes) == 0 || c.Columns != nil {

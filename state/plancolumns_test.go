@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -20,8 +21,8 @@ func TestColumnarPlans(t *testing.T) {
 		for range rapid.IntRange(1, 3).Draw(t, "records") {
 			c.Records = append(c.Records, PlanRecord{JobID: "a", Index: column.Draw(t, "index"), Node: column.Draw(t, "node")})
 		}
-		packed := Columnar(c, 2)
-		if Columnar(c, 1).(ApplyPlan).Columns != nil || levelOf(packed) != 2 {
+		packed := c.columnar()
+		if data, err := EncodeFor(c, 1); err != nil || bytes.Contains(data, []byte("Columns")) || levelOf(packed) != 2 {
 			t.Fatal("level 1 does not know columns")
 		}
 		data, err := Encode(packed)
@@ -38,7 +39,7 @@ func TestColumnarPlans(t *testing.T) {
 	})
 	h := newHerd(t)
 	h.node("n1")
-	if c := h.planCommand(record(h.job(testJob("a", 1)), []int{0}, []int{0}), "n1"); Columnar(c, 2).(ApplyPlan).Columns != nil {
+	if c := h.planCommand(record(h.job(testJob("a", 1)), []int{0}, []int{0}), "n1"); c.columnar().Columns != nil {
 		t.Error("n1 is no UUID")
 	}
 }

@@ -13,7 +13,7 @@ func BenchmarkApplyRegister(b *testing.B) {
 	}
 	var entries [][]byte
 	for i := range 1000 {
-		data, err := Encode(RegisterJob{RequestID: fmt.Sprintf("q-%d", i), Job: testJob(fmt.Sprintf("new-%d", i), 1)})
+		data, err := EncodeFor(RegisterJob{RequestID: fmt.Sprintf("q-%d", i), Job: testJob(fmt.Sprintf("new-%d", i), 1)}, MaxLevel)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func BenchmarkApplyRegister32(b *testing.B) {
 	}
 	var entries []Entry
 	for i := range 1024 {
-		data, err := Encode(RegisterJob{RequestID: fmt.Sprintf("q-%d", i), Job: testJob(fmt.Sprintf("new-%d", i), 1)})
+		data, err := EncodeFor(RegisterJob{RequestID: fmt.Sprintf("q-%d", i), Job: testJob(fmt.Sprintf("new-%d", i), 1)}, MaxLevel)
 		if err != nil {
 			b.Fatal(err)
 		}
