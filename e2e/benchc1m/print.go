@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -209,7 +210,25 @@ func (s *steady) table(servers fleet.Servers) {
 			servers[i].Name, (now.cpu - was.cpu).Seconds(), s.took.Seconds(), now.gcs-was.gcs, float64(now.rss)/1e6)
 	}
 	fmt.Printf("agents: %.1f s\n", (s.after.agents - s.before.agents).Seconds())
+	fmt.Printf("%d copies took longer than %s%s\n", len(s.late), fleet.Late, s.bursts())
 }
+
+// bursts says when the late copies came: together, for one reason each time, or all the time.
+func (s *steady) bursts() string {
+	var text strings.Builder
+	for left := s.late; len(left) > 0; {
+		n := 1
+		for n < len(left) && left[n]-left[n-1] < int64(burstGap) {
+			n++
+		}
+		fmt.Fprintf(&text, "; %d at %.1f s", n, time.Unix(0, left[0]).Sub(s.began).Seconds())
+		left = left[n:]
+	}
+	return text.String()
+}
+
+// burstGap is what lies between two bursts at least.
+const burstGap = 100 * time.Millisecond
 
 // round keeps three digits behind the point.
 func round(v float64) float64 { return math.Round(v*1000) / 1000 }

@@ -22,6 +22,8 @@ type steady struct {
 	slowest   time.Duration
 	latencies int
 	leader    time.Duration // the median of agents that wait at the leader
+	began     time.Time
+	late      []int64 // when copies came that took longer than fleet.Late
 
 	before, after usage
 }
@@ -46,6 +48,7 @@ func (b *bench) flow(ctx context.Context) error {
 	g.SetLimit(maxInFlight + 1)
 	g.Go(func() error { return b.profileCPU(sending, "cpu-steady.pprof", b.steadyFor) })
 	began := time.Now()
+	b.steady.began = began
 	for i := range jobs {
 		select {
 		case <-tick.C:
@@ -94,7 +97,7 @@ func (b *bench) arrived(ctx context.Context, base int64, copies int) error {
 	if err != nil {
 		return err
 	}
-	b.steady.copies = copies
+	b.steady.copies, b.steady.late = copies, c.Late
 	if n := len(c.AtLeader); n > 0 {
 		b.steady.leader = time.Duration(c.AtLeader[n/2])
 	}

@@ -43,7 +43,11 @@ type Counts struct {
 	Failure    string
 	Latencies  []int64 `json:",omitempty"` // nanoseconds from submission to the agent, since asked last; ascending
 	AtLeader   []int64 `json:",omitempty"` // those of them of agents that wait at the leader
+	Late       []int64 `json:",omitempty"` // when those came that took longer than Late: nanoseconds since the Unix epoch, ascending
 }
+
+// Late is from when on it is noted when a copy came.
+const Late = 40 * time.Millisecond
 
 // counts is Counts while agents work.
 type counts struct {
@@ -53,12 +57,16 @@ type counts struct {
 	failure   string
 	latencies []int64
 	atLeader  []int64
+	late      []int64
 }
 
 func (c *counts) latency(d int64, atLeader bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latencies = append(c.latencies, d)
+	if d > int64(Late) {
+		c.late = append(c.late, time.Now().UnixNano())
+	}
 	if atLeader {
 		c.atLeader = append(c.atLeader, d)
 	}
@@ -85,7 +93,7 @@ func (c *counts) take(latencies bool) Counts {
 	defer c.mu.Unlock()
 	out.Failure = c.failure
 	if latencies {
-		out.Latencies, out.AtLeader, c.latencies, c.atLeader = c.latencies, c.atLeader, nil, nil
+		out.Latencies, out.AtLeader, out.Late, c.latencies, c.atLeader, c.late = c.latencies, c.atLeader, c.late, nil, nil, nil
 		slices.Sort(out.Latencies)
 		slices.Sort(out.AtLeader)
 	}
