@@ -138,6 +138,7 @@ func TestImagesWithoutARegistry(t *testing.T) {
 		if err != nil || len(holders) != 2 || !holders[source.Name] {
 			t.Fatalf("holders %v, %v", holders, err)
 		}
+		explained(t, ask, "big")
 		command(t, ask, 0, "job", "run", "--detach", imageJob(t, "big", 5, "big:1"))
 		midTransfer(t, h, holders)
 		if err := source.KillAgent(t.Context()); err != nil {

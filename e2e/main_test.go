@@ -14,6 +14,7 @@ import (
 	"github.com/drover-io/drover/e2e/herd"
 	"github.com/drover-io/drover/internal/image"
 	"github.com/drover-io/drover/internal/waitfor"
+	"github.com/drover-io/drover/state"
 )
 
 // binaries are what the tests run.
@@ -148,6 +149,31 @@ func says(t *testing.T, text string, words ...string) {
 			t.Errorf("%q is not said in:\n%s", w, text)
 		}
 	}
+}
+
+// explained has a test that fails say how the job's copies are.
+func explained(t *testing.T, n *herd.Node, job string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		status, err := n.Drover(ctx, "job", "status", job)
+		t.Logf("%s (%v)", status, err)
+		copies, err := allocations(ctx, n, job)
+		if err != nil {
+			t.Log(err)
+			return
+		}
+		for _, a := range copies {
+			if a.ClientStatus != state.ClientRunning {
+				text, err := n.Drover(ctx, "alloc", "status", a.ID)
+				t.Logf("%s (%v)", text, err)
+			}
+		}
+	})
 }
 
 // jobFile writes a job file beside the herd's disks.
