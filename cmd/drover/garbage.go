@@ -15,7 +15,8 @@ const (
 	tendEvery = 500 * time.Millisecond
 	// busyBytes is how much allocated between two looks is much.
 	busyBytes = 8 << 20
-	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too.
+	// busyLooks is how many busy looks in a row it takes: an agent that starts is busy for a moment, too. One of which much is alive is not
+	// starting: for it a look is enough, or work that begins would find it collecting what a calm hour has left.
 	busyLooks = 2
 	// calmLooks is how many looks in a row with less end it. The polls of 5,000 idle nodes take up to 5 MB.
 	calmLooks = 10
@@ -56,7 +57,7 @@ func (t *tender) look(allocated, alive uint64) int {
 	}
 	t.rest = max(0, t.rest-1)
 	switch {
-	case t.busy >= busyLooks, t.working && t.calm < calmLooks:
+	case t.busy >= busyLooks, t.busy > 0 && alive >= large, t.working && t.calm < calmLooks:
 		t.working, t.percent = true, max(usualPercent, int(t.room*100/max(alive, 1<<20)))
 	case alive >= large:
 		t.working, t.percent = false, largePercent

@@ -26,6 +26,9 @@ func TestTenderGivesABusyAgentRoom(t *testing.T) {
 	if got := tn.look(mb, large); got != largePercent {
 		t.Errorf("a large heap may grow by %d %% when it is calm, want %d", got, largePercent)
 	}
+	if got := tn.look(30*mb, large); got != usualPercent {
+		t.Errorf("a large heap may grow by %d %% at the first busy look, want %d", got, usualPercent)
+	}
 	tn = tender{room: roomWhenBusy, percent: 800, working: true}
 	for i := range calmLooks {
 		if got, want := tn.look(mb, small), 800; i < calmLooks-1 && got != want || i == calmLooks-1 && got != usualPercent {

@@ -209,7 +209,7 @@ func (s *steady) table(servers fleet.Servers) {
 		fmt.Printf("%s: %.1f s of processor time in %.1f s of latencies, %d collections, %.0f MB resident\n",
 			servers[i].Name, (now.cpu - was.cpu).Seconds(), s.took.Seconds(), now.gcs-was.gcs, float64(now.rss)/1e6)
 	}
-	fmt.Printf("agents: %.1f s\n", (s.after.agents - s.before.agents).Seconds())
+	fmt.Printf("agents: %.1f s, %d collections\n", (s.after.agents - s.before.agents).Seconds(), s.collections)
 	fmt.Printf("%d copies took longer than %s%s\n", len(s.late), fleet.Late, s.bursts())
 }
 

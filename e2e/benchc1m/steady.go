@@ -16,23 +16,26 @@ const maxInFlight = 256
 
 // steady is what the second phase measured.
 type steady struct {
-	took      time.Duration // of the submissions
-	copies    int           // that agents got
-	p50, p99  time.Duration // from before the submission until the agent had the copy
-	slowest   time.Duration
-	latencies int
-	leader    time.Duration // the median of agents that wait at the leader
-	began     time.Time
-	late      []int64 // when copies came that took longer than fleet.Late
+	took        time.Duration // of the submissions
+	copies      int           // that agents got
+	p50, p99    time.Duration // from before the submission until the agent had the copy
+	slowest     time.Duration
+	latencies   int
+	leader      time.Duration // the median of agents that wait at the leader
+	began       time.Time
+	collections uint32  // of the heap of all agents meanwhile
+	late        []int64 // when copies came that took longer than fleet.Late
 
 	before, after usage
 }
 
 // flow submits jobs at a steady rate and waits until the agents have every copy.
 func (b *bench) flow(ctx context.Context) error {
-	if _, err := b.agents.Latencies(); err != nil { // those of before are not asked for
+	before, err := b.agents.Latencies() // those of before are not asked for
+	if err != nil {
 		return err
 	}
+	b.steady.collections = before.Collections
 	c, err := b.agents.Counts()
 	if err != nil {
 		return err
@@ -98,6 +101,7 @@ func (b *bench) arrived(ctx context.Context, base int64, copies int) error {
 		return err
 	}
 	b.steady.copies, b.steady.late = copies, c.Late
+	b.steady.collections = c.Collections - b.steady.collections - 1 // the last one is that of the question
 	if n := len(c.AtLeader); n > 0 {
 		b.steady.leader = time.Duration(c.AtLeader[n/2])
 	}
