@@ -8,7 +8,8 @@
 //
 // Mixed versions: whatever apply calls is frozen for a cluster level; to change it, branch on the level. A field added to a row
 // or a command carries omitempty, so that rows that do not use it keep their bytes, and with them the hashes that servers of
-// different versions compare, and it stands at the end of its struct, because packed commands know fields by their number. Encode validates, once, before an entry exists; Validate may change with any version.
+// different versions compare, and it stands at the end of its struct, because packed commands know fields by their number. Encode
+// validates, once, before an entry exists; Validate may change with any version.
 //
 // Snapshots may be read by any goroutine without locks for as long as it likes. Rows are immutable once stored: change = copy,
 // modify, put. The only writer is the finite state machine that calls Store.Apply, one goroutine at a time.

@@ -130,6 +130,19 @@ func TestEncodeFor(t *testing.T) {
 	if data, err := EncodeFor(large, 2); err != nil || isPacked(data) {
 		t.Errorf("a large one is packed, or %v", err)
 	}
+	long := c
+	long.Job = testJob("b", 1)
+	for i := range 3 * maxUnpackedAhead {
+		long.Job.Datacenters = append(long.Job.Datacenters, fmt.Sprint("dc", i))
+		long.Job.Constraints = append(long.Job.Constraints, Constraint{LTarget: "${node.class}", RTarget: fmt.Sprint(i)})
+	}
+	var read RegisterJob
+	if err := registrationPacking().read(pack(t, registrationPacking(), reflect.ValueOf(long)), reflect.ValueOf(&read).Elem()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(long, read); diff != "" {
+		t.Errorf("long lists (-want +got):\n%s", diff)
+	}
 	torn := c
 	torn.RequestID = "\xff"
 	if data, err := EncodeFor(torn, 2); err != nil || isPacked(data) {
