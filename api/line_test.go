@@ -121,7 +121,8 @@ func TestLineThatTakesNothingEnds(t *testing.T) {
 			}
 		})}
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = deaf.Serve(h.net.Listen("deaf:4647")) })
+		at := h.net.Listen("deaf:4647")
+		wg.Go(func() { _ = deaf.Serve(at) })
 		s := h.agents["s2"].server
 		began := time.Now()
 		_, sent, err := s.lines.ask(t.Context(), "deaf:4647", lineRequest{method: put, uri: "/v1/jobs", body: make([]byte, maxLineBody)})
