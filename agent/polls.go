@@ -43,7 +43,7 @@ func (c *client) question() (req *api.PollRequest, first bool) {
 	req = &api.PollRequest{
 		NodeID: c.a.id.NodeID, ClusterID: c.a.clusterID(), Boot: c.a.boot(), Generation: c.orders.generation,
 		Index: c.orders.index, RestoreGeneration: c.orders.restore, Epoch: c.orders.epoch,
-		Wait: c.orders.period,
+		Wait: api.RenewIn(c.a.id.NodeID, c.orders.period, time.Now()),
 	}
 	if c.orders.first {
 		req.Wait = 0

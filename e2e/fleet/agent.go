@@ -122,7 +122,8 @@ func (s *simulated) question() (req *api.PollRequest, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	req = &api.PollRequest{
-		NodeID: s.node.ID, ClusterID: s.cluster, Boot: s.node.Boot, Index: s.index, RestoreGeneration: s.restore, Epoch: s.epoch, Wait: s.period,
+		NodeID: s.node.ID, ClusterID: s.cluster, Boot: s.node.Boot, Index: s.index, RestoreGeneration: s.restore, Epoch: s.epoch,
+		Wait: api.RenewIn(s.node.ID, s.period, time.Now()),
 	}
 	if s.first {
 		req.Wait = 0
