@@ -30,6 +30,13 @@ type result struct {
 	own   time.Duration // processor time of this program
 }
 
+// more takes in another while of the same load.
+func (r *result) more(other result, err error) error {
+	r.done, r.took, r.times = r.done+other.done, r.took+other.took, append(r.times, other.times...)
+	r.cpu, r.own = r.cpu+other.cpu, r.own+other.own
+	return err
+}
+
 func (r result) rate() float64 { return float64(r.done) / r.took.Seconds() }
 
 // perUnit is processor time in µs for each thing done.

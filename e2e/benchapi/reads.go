@@ -63,7 +63,7 @@ func measureReads(ctx context.Context, o options) (out []*figure, err error) {
 			}
 			var runs []result
 			for range o.runs {
-				stop := o.profile(ctx, r.servers, f.name)
+				stop := o.profile(ctx, r.servers, f.name, warmUp+o.lasts)
 				got, err := load(ctx, readers, o.lasts, func(ctx context.Context, i int) (client, error) {
 					return newReader(ctx, r.servers[i%len(r.servers)].HTTP(), suffix, i*heldJobs/readers)
 				}, timeOf(r.servers))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	minRegistrations = 3000
 	// boundClients is how many clients the bounds are for.
 	boundClients = 64
+	// rounds is how often in a run each of the two has two turns of half of the time that other loads last.
+	rounds = 2
 	// prefix begins the ID of every job that is registered to be counted.
 	prefix = "api-"
 )
@@ -158,24 +161,15 @@ func (b *beside) measure(ctx context.Context, n int) ([]*figure, error) {
 	}
 	var mine, theirs []result
 	for range b.runs {
-		stop := b.profile(ctx, b.servers, regs.name)
-		r, err := load(ctx, n, b.lasts, func(ctx context.Context, i int) (client, error) {
-			return newRegistrar(ctx, b.servers[i%len(b.servers)], &b.jobs)
-		}, timeOf(b.servers))
+		stop := b.profile(ctx, b.servers, regs.name, warmUp+b.lasts/2) // of the first turn
+		r, p, err := b.inTurn(ctx, n)
 		if err = errors.Join(err, stop()); err != nil {
-			return nil, fmt.Errorf("register jobs: %w", err)
+			return nil, fmt.Errorf("register jobs and put into etcd: %w", err)
 		}
-		mine = append(mine, r)
-		regs.values = append(regs.values, r.rate())
-		if b.etcd == nil {
-			continue
+		mine, regs.values = append(mine, r), append(regs.values, r.rate())
+		if b.etcd != nil {
+			theirs, puts.values, ratio.values = append(theirs, p), append(puts.values, p.rate()), append(ratio.values, r.rate()/p.rate())
 		}
-		p, err := load(ctx, n, b.lasts, b.putter, b.etcd.used)
-		if err != nil {
-			return nil, fmt.Errorf("put into etcd: %w", err)
-		}
-		theirs = append(theirs, p)
-		puts.values, ratio.values = append(puts.values, p.rate()), append(ratio.values, r.rate()/p.rate())
 	}
 	describe(regs, n, mine)
 	regs.add("body_bytes", b.size)
@@ -187,6 +181,32 @@ func (b *beside) measure(ctx context.Context, n int) ([]*figure, error) {
 	puts.add("value_bytes", b.size)
 	puts.add("etcd", b.etcd.version)
 	return []*figure{regs, puts, ratio}, nil
+}
+
+// inTurn is a run: the first and the last of each four turns is Drover's. A machine that others use is quicker by a third a minute later, so
+// that a whole run of the one beside a whole run of the other compared the minutes.
+func (b *beside) inTurn(ctx context.Context, n int) (mine, theirs result, err error) {
+	register := func() error {
+		return mine.more(load(ctx, n, b.lasts/2, b.registrar, timeOf(b.servers)))
+	}
+	put := func() error {
+		return theirs.more(load(ctx, n, b.lasts/2, b.putter, b.etcd.used))
+	}
+	order := []func() error{register, put, put, register}
+	if b.etcd == nil {
+		order = []func() error{register, register}
+	}
+	for _, turn := range slices.Repeat(order, rounds) {
+		if err := turn(); err != nil {
+			return mine, theirs, err
+		}
+	}
+	return mine, theirs, nil
+}
+
+// registrar is one user of the servers, see newRegistrar.
+func (b *beside) registrar(ctx context.Context, i int) (client, error) {
+	return newRegistrar(ctx, b.servers[i%len(b.servers)], &b.jobs)
 }
 
 // describe adds what the runs cost.

@@ -79,8 +79,8 @@ func withRig(ctx context.Context, o options, do func(r *rig) error) (err error) 
 	return do(r)
 }
 
-// profile begins a processor profile, and ends with one of what was allocated, of one of the servers' leaders, when that is asked for. What it returns waits for its end.
-func (o options) profile(ctx context.Context, servers fleet.Servers, name string) (stop func() error) {
+// profile begins a processor profile of d, and ends with one of what was allocated, of each of the servers, when that is asked for. What it returns waits for its end.
+func (o options) profile(ctx context.Context, servers fleet.Servers, name string, d time.Duration) (stop func() error) {
 	if o.profiles == "" {
 		return func() error { return nil }
 	}
@@ -94,7 +94,7 @@ func (o options) profile(ctx context.Context, servers fleet.Servers, name string
 				}
 			}
 			file := filepath.Join(o.profiles, name+"-"+who)
-			if err := s.Profile(ctx, "profile", warmUp+o.lasts, file+".pprof"); err != nil {
+			if err := s.Profile(ctx, "profile", d, file+".pprof"); err != nil {
 				return err
 			}
 			return s.Profile(ctx, "allocs", 0, file+"-allocs.pprof") // of everything since the server started

@@ -244,7 +244,7 @@ func (f *watched) run(ctx context.Context, r *rig) error {
 		}
 	}
 	runtime.GC() // of this program, now and not while it measures
-	stop := r.profile(ctx, fleet.Servers{r.leader}, "watch-fan-out")
+	stop := r.profile(ctx, fleet.Servers{r.leader}, "watch-fan-out", warmUp+r.lasts)
 	times, err := all.fan(ctx, heldJobs, 51)
 	if err = errors.Join(err, stop()); err != nil {
 		return err
