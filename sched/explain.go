@@ -147,7 +147,8 @@ func (p *pass) explanation(out *outcome) *state.Explanation {
 
 func (p *pass) explainGroup(out *outcome, g *groupOutcome) state.GroupExplanation {
 	if out.diff.job.AllAtOnce && len(g.unplaced) > 0 {
-		p.ledger.place(g.ask, out.usage, g.unplaced, p.salt) // show what the copies that do fit leave to the others
+		// Show what the copies that do fit leave to the others, also those that wait for a copy that ends, and so are not unplaced.
+		p.ledger.place(g.ask, out.usage, atOnce(g.requests), p.salt)
 	}
 	t := p.ledger.count(g.ask, out.usage)
 	e := state.GroupExplanation{

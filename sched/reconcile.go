@@ -164,14 +164,11 @@ func (p *pass) algorithmFor(job *state.Job) {
 func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
 	reqs := g.requests
 	if out.diff.job.AllAtOnce {
-		n := slices.IndexFunc(reqs, func(r request) bool { return r.kind == outdated })
-		if n < 0 {
-			n = len(reqs)
-		}
-		if !p.placeWhole(out, g, reqs[:n]) {
+		together := atOnce(reqs)
+		if !p.placeWhole(out, g, together) {
 			return false
 		}
-		reqs = reqs[n:]
+		reqs = reqs[len(together):]
 	}
 	for len(reqs) > 0 {
 		n := p.planner.admit(g.ask, reqs)
@@ -189,6 +186,14 @@ func (p *pass) decideGroup(out *outcome, g *groupOutcome) bool {
 		}
 	}
 	return true
+}
+
+// atOnce are the requests of an all_at_once group that are placed together or not at all: those that replace what runs come behind.
+func atOnce(reqs []request) []request {
+	if n := slices.IndexFunc(reqs, func(r request) bool { return r.kind == outdated }); n >= 0 {
+		return reqs[:n]
+	}
+	return reqs
 }
 
 // placeWhole places all of some requests or none, and reports whether that is settled. Such a group may be larger than a plan
