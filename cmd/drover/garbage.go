@@ -20,8 +20,8 @@ const (
 	busyLooks = 2
 	// calmLooks is how many looks in a row with less end it. The polls of 5,000 idle nodes take up to 5 MB.
 	calmLooks = 10
-	// tidyLooks is how many looks pass at least before it does so again.
-	tidyLooks = 120
+	// tidyLooks is how many looks pass at least before it tidies up again.
+	tidyLooks = 20
 	// roomWhenBusy is what the heap may grow by before it is collected, however small it is, on a machine with 3 GiB or less, and mostRoom on one
 	// with 24 GiB or more: a 24th part in between. To collect a heap of 500 MiB takes a second of a processor; while a million allocations were
 	// placed, with no more room than 128 MiB, that was a fourth of what a server did.
@@ -41,7 +41,6 @@ type tender struct {
 	busy, calm int
 	working    bool // until it is calm
 	percent    int  // as set now
-	due        bool // something was done since it tidied up
 	rest       int  // looks until it may tidy up again
 }
 
@@ -51,7 +50,7 @@ func roomOn(total uint64) uint64 { return min(max(total/roomPart, roomWhenBusy),
 // look judges how much was allocated since the last look in a heap of which so much is alive, and returns the percentage to set.
 func (t *tender) look(allocated, alive uint64) int {
 	if allocated >= busyBytes {
-		t.busy, t.calm, t.due = t.busy+1, 0, true
+		t.busy, t.calm = t.busy+1, 0
 	} else {
 		t.busy, t.calm = 0, t.calm+1
 	}
@@ -71,12 +70,13 @@ func (t *tender) look(allocated, alive uint64) int {
 const litter = 32 << 20
 
 // tidies reports whether it is time to give back what a burst of work left behind: a heap of a gigabyte would keep another one of
-// garbage for as long as nothing more happens.
+// garbage for as long as nothing more happens. What calm work leaves is collected then, too: at its usual growth, which is a little later, a
+// large heap would be collected just when work begins again, before the look that gives it room.
 func (t *tender) tidies(alive, used uint64) bool {
-	if !t.due || t.rest > 0 || t.calm < calmLooks || used <= alive+alive/4+litter {
+	if t.rest > 0 || t.calm < calmLooks || used <= alive+alive/4+litter {
 		return false
 	}
-	t.due, t.rest = false, tidyLooks
+	t.rest = tidyLooks
 	return true
 }
 

@@ -37,26 +37,28 @@ func TestTenderGivesABusyAgentRoom(t *testing.T) {
 	}
 }
 
-// TestTenderTidiesUpOnce: what a burst left behind is given back when it is over, and a small heap is left alone.
-func TestTenderTidiesUpOnce(t *testing.T) {
+// TestTenderTidiesUp: what work left behind is given back when it is calm, what calm work leaves too, and a small heap is left alone.
+func TestTenderTidiesUp(t *testing.T) {
 	const alive = 600 << 20
 	var tn tender
 	times := 0
-	for i := range 3 * tidyLooks {
+	for i := range 4 * tidyLooks {
 		allocated := uint64(0)
-		if i < 2*tidyLooks && i%(calmLooks+1) == 0 { // now and then
+		if i < tidyLooks { // never calm so long
 			allocated = 3 * busyBytes
 		}
 		tn.look(allocated, alive)
 		if tn.tidies(alive, 2*alive) {
-			times++
+			if times++; tn.calm < calmLooks {
+				t.Errorf("collected at look %d, which is not calm", i)
+			}
 		}
 		if tn.tidies(20<<20, 40<<20) || tn.tidies(alive, alive+alive/5) {
 			t.Error("little garbage is collected")
 		}
 	}
 	if times != 3 {
-		t.Errorf("collected %d times, want once a minute and not when nothing was done since", times)
+		t.Errorf("collected %d times, want once in %d calm looks", times, tidyLooks)
 	}
 }
 
