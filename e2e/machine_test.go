@@ -143,15 +143,19 @@ func hellos(n *herd.Node) map[string]string {
 }
 
 // helloOf is the process of an allocation on a machine.
-func helloOf(t *testing.T, n *herd.Node, alloc string) herd.Process {
+func helloOf(t *testing.T, n *herd.Node, alloc string) (hello herd.Process) {
 	t.Helper()
-	for _, p := range herd.Named(n.Processes(), "hello") {
-		if envOf(p.PID, "DROVER_ALLOC_ID") == alloc {
-			return p
+	// runc says that a task has started before the task's program has taken its process over.
+	eventually(t, 10*time.Second, "the allocation's program runs", func(context.Context) error {
+		for _, p := range herd.Named(n.Processes(), "hello") {
+			if envOf(p.PID, "DROVER_ALLOC_ID") == alloc {
+				hello = p
+				return nil
+			}
 		}
-	}
-	t.Fatalf("allocation %s has no process on %s", alloc, n.Name)
-	return herd.Process{}
+		return fmt.Errorf("allocation %s has no process on %s", alloc, n.Name)
+	})
+	return hello
 }
 
 func envOf(pid int, name string) string {
